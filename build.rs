@@ -1,0 +1,70 @@
+//! Turns `proto/` into Rust: messages and clients once, service traits of the server a second time with the hot
+//! response types replaced by hand-written ones that carry ready-made bytes (`src/wire/hot.rs`).
+
+use std::{env, path::PathBuf, process::Command};
+
+const PROTOS: &[&str] = &[
+    "auth.proto",
+    "lease.proto",
+    "membership.proto",
+    "mvcc.proto",
+    "raft.proto",
+    "raft_internal.proto",
+    "rpc.proto",
+    "snap.proto",
+    "v3election.proto",
+    "v3lock.proto",
+    "version.proto",
+    "wal.proto",
+    "wal_metadata.proto",
+    "health.proto",
+];
+
+/// Responses whose keys and events the server never decodes: they travel as bytes that were encoded once.
+const HOT: &[&str] = &["RangeResponse", "RangeStreamResponse", "PutResponse", "DeleteRangeResponse", "TxnResponse", "WatchResponse"];
+
+fn main() {
+    println!("cargo::rerun-if-changed=proto");
+    println!("cargo::rerun-if-env-changed=ETCD_GIT_SHA");
+    let fds = protox::compile(PROTOS, ["proto"]).expect("the files under proto/ compile");
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR"));
+
+    tonic_prost_build::configure().bytes(".").build_server(false).compile_fds(fds.clone()).expect("messages and clients are generated");
+
+    let services = out.join("server");
+    std::fs::create_dir_all(&services).expect("OUT_DIR is writable");
+    let mut config = tonic_prost_build::configure()
+        .build_client(false)
+        .out_dir(&services)
+        .extern_path(".mvccpb", "crate::wire::mvccpb")
+        .extern_path(".authpb", "crate::wire::authpb")
+        .extern_path(".etcdserverpb", "crate::wire::etcdserverpb")
+        .extern_path(".v3lockpb", "crate::wire::v3lockpb")
+        .extern_path(".v3electionpb", "crate::wire::v3electionpb")
+        .extern_path(".grpc.health.v1", "crate::wire::health");
+    for name in HOT {
+        config = config.extern_path(format!(".etcdserverpb.{name}"), format!("crate::wire::hot::{name}"));
+    }
+    config.bytes(".").compile_fds(fds).expect("service traits are generated");
+
+    println!("cargo::rustc-env=ETCD_GIT_SHA={}", git_sha());
+    println!("cargo::rustc-env=ETCD_RUST_VERSION={}", rust_version());
+}
+
+/// The commit being built: from the environment (source archives), else from git, else etcd's own placeholder.
+fn git_sha() -> String {
+    env::var("ETCD_GIT_SHA")
+        .ok()
+        .or_else(|| output("git", &["rev-parse", "--short=9", "HEAD"]))
+        .unwrap_or_else(|| "Not provided (use ETCD_GIT_SHA)".into())
+}
+
+fn rust_version() -> String {
+    let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    output(&rustc, &["--version"]).and_then(|line| line.split(' ').nth(1).map(str::to_owned)).unwrap_or_else(|| "unknown".into())
+}
+
+fn output(program: &str, args: &[&str]) -> Option<String> {
+    let done = Command::new(program).args(args).output().ok()?;
+    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
+}

@@ -1,0 +1,59 @@
+//! What travels: messages and service traits generated from `proto/`, and the one table of errors.
+//!
+//! Writes: nothing. Reads: nothing. Every room may import this one.
+
+#![expect(clippy::doc_markdown, clippy::doc_lazy_continuation, reason = "comments of generated code are the proto files' own")]
+
+pub mod error;
+pub mod hot;
+
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+pub mod authpb {
+    tonic::include_proto!("authpb");
+}
+pub mod membershippb {
+    tonic::include_proto!("membershippb");
+}
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+pub mod leasepb {
+    tonic::include_proto!("leasepb");
+}
+pub mod raftpb {
+    tonic::include_proto!("raftpb");
+}
+pub mod walpb {
+    tonic::include_proto!("walpb");
+}
+pub mod snappb {
+    tonic::include_proto!("snappb");
+}
+pub mod v3lockpb {
+    tonic::include_proto!("v3lockpb");
+}
+pub mod v3electionpb {
+    tonic::include_proto!("v3electionpb");
+}
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
+/// Service traits that the server implements, and their routers.
+#[cfg(feature = "server")]
+pub mod service {
+    pub mod etcd {
+        include!(concat!(env!("OUT_DIR"), "/server/etcdserverpb.rs"));
+    }
+    pub mod lock {
+        include!(concat!(env!("OUT_DIR"), "/server/v3lockpb.rs"));
+    }
+    pub mod election {
+        include!(concat!(env!("OUT_DIR"), "/server/v3electionpb.rs"));
+    }
+    pub mod health {
+        include!(concat!(env!("OUT_DIR"), "/server/grpc.health.v1.rs"));
+    }
+}
