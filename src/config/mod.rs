@@ -96,7 +96,8 @@ fn load(mut settings: Settings, env: &[(String, String)]) -> Result<(Settings, V
     let text_of =
         Notice { is_warning: false, text: "settings come from the configuration file alone".to_owned(), subject: path.to_owned() };
     notices.push(text_of);
-    let mut settings = Settings { is_from_file: true, ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.is_from_file = true;
     file::read(&text, &mut settings, &mut notices).map_err(|error| format!("{path}: {error}"))?;
     Ok((settings, notices))
 }

@@ -172,32 +172,40 @@ pub fn resolve(settings: &Settings, mut notices: Vec<Notice>) -> Result<Config, 
     let gates = check_features(settings)?;
     check_care(settings, &mut notices)?;
     check_schemes(settings)?;
+    let initial_cluster = resolve_initial_cluster(settings)?;
     warn_of_risks(settings, &mut notices);
+    Ok(assemble(settings, initial_cluster, auto_compaction, gates, log, notices))
+}
 
-    let name = settings.text("name").to_owned();
-    let data_dir = match settings.text("data-dir") {
-        "" => PathBuf::from(format!("{name}.etcd")),
-        given => PathBuf::from(given),
-    };
-    let wal_dir = match settings.text("wal-dir") {
-        "" => data_dir.join("member").join("wal"),
-        given => PathBuf::from(given),
-    };
+/// Every setting in its place, after the checks.
+fn assemble(
+    settings: &Settings,
+    initial_cluster: InitialCluster,
+    auto_compaction: AutoCompaction,
+    gates: Gates,
+    log: Log,
+    notices: Vec<Notice>,
+) -> Config {
+    let name = settings.text("name");
+    let data_dir = directory(settings.text("data-dir")).unwrap_or_else(|| PathBuf::from(format!("{name}.etcd")));
+    let wal_dir = directory(settings.text("wal-dir")).unwrap_or_else(|| data_dir.join("member").join("wal"));
+    let urls = |name: &str| settings.urls(name).to_vec();
+    let milliseconds = |name: &str| Duration::from_millis(settings.uint(name));
     let limit = |name: &str, or: usize| usize::try_from(settings.int(name)).ok().filter(|&limit| limit > 0).unwrap_or(or);
     let optional = |name: &str| Some(settings.span(name, Duration::ZERO)).filter(|span| !span.is_zero());
-    Ok(Config {
-        initial_cluster: resolve_initial_cluster(settings, &name)?,
-        name,
+    Config {
+        initial_cluster,
+        name: name.to_owned(),
         data_dir,
         wal_dir,
-        listen_peer_urls: settings.urls("listen-peer-urls").to_vec(),
-        listen_client_urls: settings.urls("listen-client-urls").to_vec(),
-        listen_client_http_urls: settings.urls("listen-client-http-urls").to_vec(),
-        listen_metrics_urls: settings.urls("listen-metrics-urls").to_vec(),
-        advertise_peer_urls: settings.urls("initial-advertise-peer-urls").to_vec(),
-        advertise_client_urls: settings.urls("advertise-client-urls").to_vec(),
-        heartbeat: Duration::from_millis(settings.uint("heartbeat-interval")),
-        election_timeout: Duration::from_millis(settings.uint("election-timeout")),
+        listen_peer_urls: urls("listen-peer-urls"),
+        listen_client_urls: urls("listen-client-urls"),
+        listen_client_http_urls: urls("listen-client-http-urls"),
+        listen_metrics_urls: urls("listen-metrics-urls"),
+        advertise_peer_urls: urls("initial-advertise-peer-urls"),
+        advertise_client_urls: urls("advertise-client-urls"),
+        heartbeat: milliseconds("heartbeat-interval"),
+        election_timeout: milliseconds("election-timeout"),
         is_pre_vote: settings.bool("pre-vote"),
         is_initial_election_tick_advance: settings.bool("initial-election-tick-advance"),
         is_strict_reconfig_check: settings.bool("strict-reconfig-check"),
@@ -236,7 +244,11 @@ pub fn resolve(settings: &Settings, mut notices: Vec<Notice>) -> Result<Config, 
         is_metrics_extensive: settings.text("metrics") == "extensive",
         log,
         notices,
-    })
+    }
+}
+
+fn directory(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
 const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
@@ -444,7 +456,8 @@ fn warn_of_risks(settings: &Settings, notices: &mut Vec<Notice>) {
     }
 }
 
-fn resolve_initial_cluster(settings: &Settings, name: &str) -> Result<InitialCluster, String> {
+fn resolve_initial_cluster(settings: &Settings) -> Result<InitialCluster, String> {
+    let name = settings.text("name");
     let token = settings.text("initial-cluster-token").to_owned();
     let is_existing = settings.text("initial-cluster-state") == "existing";
     let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
