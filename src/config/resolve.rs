@@ -1,0 +1,665 @@
+//! From settings to a `Config`: defaults that depend on other settings, and the checks of surface 4.7.
+//!
+//! ```text
+//!   Settings (what was typed) --checks--> Config (what it means: typed, nothing left to look up)
+//!                                 \-----> one line that says what is wrong
+//! ```
+//!
+//! Writes: nothing. Reads: `Settings`.
+//! Does not look at the disk or the network: what depends on the data directory is `Config::check_bootstrap`, for the moment
+//! when it is known to be empty.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Notice;
+use super::flags::{Care, FLAGS};
+use super::gates::Gates;
+use super::settings::Settings;
+use super::url::Url;
+use super::value::read_span;
+
+/// Everything a member is told from outside, resolved.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub name: String,
+    pub data_dir: PathBuf,
+    /// The directory of the log: `--wal-dir`, or `member/wal` inside the data directory.
+    pub wal_dir: PathBuf,
+    pub listen_peer_urls: Vec<Url>,
+    pub listen_client_urls: Vec<Url>,
+    /// When not empty, these serve HTTP and the client URLs serve gRPC only (GRP-3).
+    pub listen_client_http_urls: Vec<Url>,
+    pub listen_metrics_urls: Vec<Url>,
+    pub advertise_peer_urls: Vec<Url>,
+    pub advertise_client_urls: Vec<Url>,
+    pub initial_cluster: InitialCluster,
+    pub heartbeat: Duration,
+    pub election_timeout: Duration,
+    pub is_pre_vote: bool,
+    pub is_initial_election_tick_advance: bool,
+    pub is_strict_reconfig_check: bool,
+    pub snapshot_count: u64,
+    pub snapshot_catchup_entries: u64,
+    /// Log files to keep; `None` keeps all.
+    pub wals_max: Option<u64>,
+    pub learners_max: u64,
+    /// Bytes at which writes are refused; `None` is no limit.
+    pub quota_backend_bytes: Option<u64>,
+    pub txn_ops_max: usize,
+    pub request_bytes_max: usize,
+    pub concurrent_streams_max: u32,
+    pub keepalive: Keepalive,
+    pub auto_compaction: AutoCompaction,
+    pub compaction_batch_limit: usize,
+    pub compaction_sleep_interval: Duration,
+    pub watch_progress_notify_interval: Duration,
+    pub warning_apply: Duration,
+    pub warning_unary_request: Duration,
+    pub gates: Gates,
+    pub is_force_new_cluster: bool,
+    pub is_unsafe_no_fsync: bool,
+    pub is_socket_reuse_port: bool,
+    pub is_socket_reuse_address: bool,
+    pub is_grpc_gateway: bool,
+    /// Allowed origins; `*` is any.
+    pub cors: Vec<String>,
+    /// Allowed host names; empty or `*` is any.
+    pub host_whitelist: Vec<String>,
+    pub is_metrics_extensive: bool,
+    pub log: Log,
+    /// What to log once there is a log.
+    pub notices: Vec<Notice>,
+}
+
+/// The members a new cluster begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialCluster {
+    pub members: BTreeMap<String, Vec<Url>>,
+    pub token: String,
+    /// Whether this member joins a cluster that is already there.
+    pub is_existing: bool,
+}
+
+/// Pings of client connections (GRP-4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    pub min_time: Duration,
+    /// `None` sends no pings.
+    pub interval: Option<Duration>,
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    Off,
+    Periodic(Duration),
+    Revision(i64),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub level: Level,
+    pub is_console: bool,
+    pub outputs: Vec<Output>,
+}
+
+/// Least level that is logged. Nothing here logs panics apart from errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    Stderr,
+    Stdout,
+    File(PathBuf),
+}
+
+impl Config {
+    /// Ticks of a heartbeat in an election timeout.
+    pub fn election_ticks(&self) -> usize {
+        usize::try_from(self.election_timeout.as_millis() / self.heartbeat.as_millis()).unwrap_or(usize::MAX)
+    }
+
+    /// How long a request may take: the disk's share, and two elections in a row.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + 2 * self.election_timeout
+    }
+
+    pub fn is_lease_checkpoint(&self) -> bool {
+        self.gates.is_open("LeaseCheckpoint")
+    }
+
+    pub fn is_lease_checkpoint_persist(&self) -> bool {
+        self.gates.is_open("LeaseCheckpointPersist")
+    }
+
+    /// What must hold before a new log is begun. With a log at hand the initial cluster is not looked at any more.
+    pub fn check_bootstrap(&self) -> Result<(), String> {
+        if self.initial_cluster.is_existing {
+            return Err("--initial-cluster-state=existing: joining a cluster is not built yet".to_owned());
+        }
+        let Some(urls) = self.initial_cluster.members.get(&self.name) else {
+            return Err(format!("couldn't find local name {:?} in the initial cluster configuration", self.name));
+        };
+        let joined = |urls: &[Url]| urls.iter().map(Url::to_string).collect::<Vec<_>>().join(",");
+        if urls != &self.advertise_peer_urls {
+            let (listed, advertised) = (joined(urls), joined(&self.advertise_peer_urls));
+            return Err(format!("--initial-cluster has {}={listed} but --initial-advertise-peer-urls={advertised}", self.name));
+        }
+        Ok(())
+    }
+}
+
+/// Checks the settings and says what they mean.
+pub fn resolve(settings: &Settings, mut notices: Vec<Notice>) -> Result<Config, String> {
+    let log = resolve_log(settings)?;
+    check_urls(settings)?;
+    check_discovery(settings)?;
+    check_ticks(settings)?;
+    // Quirk: CFG-4 asks this of flags and variables only; a file that leaves the key out gets the default; pinned by `a_file_may_leave_the_advertised_urls_out`.
+    if settings.is_set("listen-client-urls") && !settings.is_set("advertise-client-urls") && !settings.is_from_file {
+        return Err("--advertise-client-urls is required when --listen-client-urls is set explicitly".to_owned());
+    }
+    let auto_compaction = resolve_auto_compaction(settings, &mut notices)?;
+    check_tls_versions(settings)?;
+    let gates = check_features(settings)?;
+    check_care(settings, &mut notices)?;
+    check_schemes(settings)?;
+    let initial_cluster = resolve_initial_cluster(settings)?;
+    warn_of_risks(settings, &mut notices);
+    Ok(assemble(settings, initial_cluster, auto_compaction, gates, log, notices))
+}
+
+/// Every setting in its place, after the checks.
+fn assemble(
+    settings: &Settings,
+    initial_cluster: InitialCluster,
+    auto_compaction: AutoCompaction,
+    gates: Gates,
+    log: Log,
+    notices: Vec<Notice>,
+) -> Config {
+    let name = settings.text("name");
+    let data_dir = directory(settings.text("data-dir")).unwrap_or_else(|| PathBuf::from(format!("{name}.etcd")));
+    let wal_dir = directory(settings.text("wal-dir")).unwrap_or_else(|| data_dir.join("member").join("wal"));
+    let urls = |name: &str| settings.urls(name).to_vec();
+    let milliseconds = |name: &str| Duration::from_millis(settings.uint(name));
+    let limit = |name: &str, or: usize| usize::try_from(settings.int(name)).ok().filter(|&limit| limit > 0).unwrap_or(or);
+    let optional = |name: &str| Some(settings.span(name, Duration::ZERO)).filter(|span| !span.is_zero());
+    Config {
+        initial_cluster,
+        name: name.to_owned(),
+        data_dir,
+        wal_dir,
+        listen_peer_urls: urls("listen-peer-urls"),
+        listen_client_urls: urls("listen-client-urls"),
+        listen_client_http_urls: urls("listen-client-http-urls"),
+        listen_metrics_urls: urls("listen-metrics-urls"),
+        advertise_peer_urls: urls("initial-advertise-peer-urls"),
+        advertise_client_urls: urls("advertise-client-urls"),
+        heartbeat: milliseconds("heartbeat-interval"),
+        election_timeout: milliseconds("election-timeout"),
+        is_pre_vote: settings.bool("pre-vote"),
+        is_initial_election_tick_advance: settings.bool("initial-election-tick-advance"),
+        is_strict_reconfig_check: settings.bool("strict-reconfig-check"),
+        snapshot_count: settings.uint("snapshot-count"),
+        snapshot_catchup_entries: settings.uint("snapshot-catchup-entries"),
+        wals_max: Some(settings.uint("max-wals")).filter(|&max| max > 0),
+        learners_max: u64::try_from(settings.int("max-learners")).unwrap_or(0),
+        quota_backend_bytes: match settings.int("quota-backend-bytes") {
+            0 => Some(DEFAULT_QUOTA_BYTES),
+            given => u64::try_from(given).ok(),
+        },
+        txn_ops_max: usize::try_from(settings.uint("max-txn-ops")).unwrap_or(usize::MAX),
+        request_bytes_max: usize::try_from(settings.uint("max-request-bytes")).unwrap_or(usize::MAX),
+        concurrent_streams_max: u32::try_from(settings.uint("max-concurrent-streams")).unwrap_or(u32::MAX),
+        keepalive: Keepalive {
+            min_time: settings.span("grpc-keepalive-min-time", Duration::ZERO),
+            interval: optional("grpc-keepalive-interval"),
+            timeout: optional("grpc-keepalive-timeout"),
+        },
+        auto_compaction,
+        compaction_batch_limit: limit("compaction-batch-limit", 1000),
+        compaction_sleep_interval: settings.span("compaction-sleep-interval", Duration::from_millis(10)),
+        watch_progress_notify_interval: settings
+            .span("watch-progress-notify-interval", Duration::from_secs(600))
+            .max(Duration::from_millis(100)),
+        warning_apply: settings.span("warning-apply-duration", Duration::ZERO),
+        warning_unary_request: settings.span("warning-unary-request-duration", Duration::from_millis(300)),
+        gates,
+        is_force_new_cluster: settings.bool("force-new-cluster"),
+        is_unsafe_no_fsync: settings.bool("unsafe-no-fsync"),
+        is_socket_reuse_port: settings.bool("socket-reuse-port"),
+        is_socket_reuse_address: settings.bool("socket-reuse-address"),
+        is_grpc_gateway: settings.bool("enable-grpc-gateway"),
+        cors: settings.list("cors").to_vec(),
+        host_whitelist: settings.list("host-whitelist").to_vec(),
+        is_metrics_extensive: settings.text("metrics") == "extensive",
+        log,
+        notices,
+    }
+}
+
+fn directory(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
+const SUGGESTED_QUOTA_BYTES_MAX: i64 = 8 << 30;
+const SUGGESTED_REQUEST_BYTES_MAX: u64 = 10 << 20;
+const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
+
+fn resolve_log(settings: &Settings) -> Result<Log, String> {
+    match settings.text("logger") {
+        "zap" => {}
+        other => return Err(format!("unknown logger option {other:?}")),
+    }
+    let level = match settings.text("log-level") {
+        "debug" => Level::Debug,
+        "" | "info" => Level::Info,
+        "warn" => Level::Warn,
+        "error" | "dpanic" | "panic" | "fatal" => Level::Error,
+        other => return Err(format!("unrecognized level: {other:?}")),
+    };
+    let is_console = match settings.text("log-format") {
+        "" | "json" => false,
+        "console" => true,
+        other => return Err(format!("unknown log format: {other}, supported values json, console")),
+    };
+    let names = settings.list("log-outputs");
+    if names.len() > 1 && names.iter().any(|name| name == "default") {
+        return Err("multi logoutput for \"default\" is not supported yet".to_owned());
+    }
+    let mut outputs: Vec<Output> = Vec::new();
+    for name in names {
+        let output = match name.as_str() {
+            // A unit's stderr ends up in the journal.
+            "default" | "stderr" | "systemd/journal" => Output::Stderr,
+            "stdout" => Output::Stdout,
+            // Wins over all others, as in etcd.
+            "/dev/null" => return Ok(Log { level, is_console, outputs: Vec::new() }),
+            path => Output::File(PathBuf::from(path)),
+        };
+        if !outputs.contains(&output) {
+            outputs.push(output);
+        }
+    }
+    if outputs.is_empty() {
+        outputs.push(Output::Stderr);
+    }
+    Ok(Log { level, is_console, outputs })
+}
+
+fn check_urls(settings: &Settings) -> Result<(), String> {
+    for name in ["listen-peer-urls", "listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"] {
+        settings.urls(name).iter().try_for_each(Url::check_bindable)?;
+    }
+    for name in ["initial-advertise-peer-urls", "advertise-client-urls"] {
+        if let Some(url) = settings.urls(name).iter().find(|url| url.host().is_empty()) {
+            let forms = "\"host:port\", \"unix:/path/to/socket\" or \"unixs:/path/to/socket\"";
+            return Err(format!("--{name} {:?} must be in the format {forms} (unexpected empty host ({url}))", url.to_string()));
+        }
+    }
+    if settings.urls("listen-client-urls").is_empty() {
+        return Err("--listen-client-urls is empty".to_owned());
+    }
+    let grpc = settings.urls("listen-client-urls");
+    if let Some(url) = settings.urls("listen-client-http-urls").iter().find(|url| grpc.contains(url)) {
+        return Err(format!("cannot bind both --listen-client-urls and --listen-client-http-urls on the same url {url}"));
+    }
+    Ok(())
+}
+
+fn check_discovery(settings: &Settings) -> Result<(), String> {
+    let (token, endpoints) = (settings.text("discovery-token"), settings.list("discovery-endpoints"));
+    let claims = [settings.is_set("initial-cluster"), !endpoints.is_empty(), !settings.text("discovery-srv").is_empty()];
+    if claims.into_iter().filter(|&is_claimed| is_claimed).count() > 1 {
+        return Err("multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery-endpoints\" or \
+                    \"discovery-srv\""
+            .to_owned());
+    }
+    if token.is_empty() != endpoints.is_empty() {
+        return Err("both --discovery-token and --discovery-endpoints must be set".to_owned());
+    }
+    if settings.text("discovery-fallback") == "proxy" {
+        return Err("v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"".to_owned());
+    }
+    Ok(())
+}
+
+fn check_ticks(settings: &Settings) -> Result<(), String> {
+    let (heartbeat, election) = (settings.uint("heartbeat-interval"), settings.uint("election-timeout"));
+    if heartbeat == 0 {
+        return Err("--heartbeat-interval must be >0 (set to 0ms)".to_owned());
+    }
+    if election == 0 {
+        return Err("--election-timeout must be >0 (set to 0ms)".to_owned());
+    }
+    if heartbeat.saturating_mul(5) > election {
+        return Err(format!("--election-timeout[{election}ms] should be at least as 5 times as --heartbeat-interval[{heartbeat}ms]"));
+    }
+    if election > ELECTION_TIMEOUT_MS_MAX {
+        return Err(format!("--election-timeout[{election}ms] is too long, and should be set less than {ELECTION_TIMEOUT_MS_MAX}ms"));
+    }
+    Ok(())
+}
+
+fn resolve_auto_compaction(settings: &Settings, notices: &mut Vec<Notice>) -> Result<AutoCompaction, String> {
+    let is_periodic = match settings.text("auto-compaction-mode") {
+        "periodic" => true,
+        "revision" => false,
+        other => return Err(format!("unknown auto-compaction-mode {other:?}")),
+    };
+    let text = settings.text("auto-compaction-retention");
+    if let Ok(count) = text.parse::<u32>() {
+        return Ok(match (count, is_periodic) {
+            (0, _) => AutoCompaction::Off,
+            (hours, true) => AutoCompaction::Periodic(Duration::from_secs(u64::from(hours) * 3600)),
+            (revisions, false) => AutoCompaction::Revision(i64::from(revisions)),
+        });
+    }
+    if !is_periodic && let Ok(revisions) = text.parse::<i64>() {
+        return if revisions < 0 { Err(wrong_retention(text)) } else { Ok(AutoCompaction::Revision(revisions)) };
+    }
+    let nanos = read_span(text).ok_or_else(|| wrong_retention(text))?;
+    if nanos <= 0 {
+        return Ok(AutoCompaction::Off);
+    }
+    if is_periodic {
+        return Ok(AutoCompaction::Periodic(Duration::from_nanos(nanos.unsigned_abs())));
+    }
+    // Quirk: a duration in revision mode counts its nanoseconds, so in effect nothing is ever compacted; pinned by `a_retention_is_read_by_its_mode`.
+    notices.push(Notice::warn("a duration in revision mode keeps that many revisions as it has nanoseconds", "auto-compaction-retention"));
+    Ok(AutoCompaction::Revision(nanos))
+}
+
+fn wrong_retention(text: &str) -> String {
+    format!("error parsing CompactionRetention: time: invalid duration {text:?}")
+}
+
+fn check_tls_versions(settings: &Settings) -> Result<(), String> {
+    for name in ["tls-min-version", "tls-max-version"] {
+        if !matches!(settings.text(name), "" | "TLS1.2" | "TLS1.3") {
+            return Err(format!("unexpected TLS version {:?} (must be one of: TLS1.2, TLS1.3)", settings.text(name)));
+        }
+    }
+    if settings.text("tls-min-version") == "TLS1.3" && !settings.list("cipher-suites").is_empty() {
+        return Err("cipher suites cannot be configured when only TLS1.3 is enabled".to_owned());
+    }
+    if settings.text("tls-min-version") == "TLS1.3" && settings.text("tls-max-version") == "TLS1.2" {
+        return Err("min version (TLS1.3) is greater than max version (TLS1.2)".to_owned());
+    }
+    Ok(())
+}
+
+fn check_features(settings: &Settings) -> Result<Gates, String> {
+    if settings.nanos("compact-hash-check-time") <= 0 {
+        return Err("--compact-hash-check-time must be >0 (set to 0s)".to_owned());
+    }
+    let gates = Gates::read(settings.text("feature-gates"))?;
+    if gates.is_open("LeaseCheckpointPersist") && !gates.is_open("LeaseCheckpoint") {
+        return Err("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint".to_owned());
+    }
+    Ok(gates)
+}
+
+/// Refuses what this build cannot do and would have to ignore, and says what it ignores without harm.
+fn check_care(settings: &Settings, notices: &mut Vec<Notice>) -> Result<(), String> {
+    for at in settings.changed() {
+        let flag = &FLAGS[at];
+        match flag.care {
+            Care::Honoured => {}
+            Care::Harmless(reason) => notices.push(Notice::warn(&format!("this flag changes nothing: {reason}"), flag.name)),
+            Care::Refused(missing) => return Err(format!("--{} cannot be honoured: {missing}", flag.name)),
+        }
+    }
+    for at in (0..FLAGS.len()).filter(|&at| settings.is_set_at(at) && FLAGS[at].kind == super::value::Kind::Retired) {
+        notices.push(Notice::warn("this flag is of an older release and is ignored", FLAGS[at].name));
+    }
+    Ok(())
+}
+
+fn check_schemes(settings: &Settings) -> Result<(), String> {
+    let secure = |name: &str| settings.urls(name).iter().find(|url| url.is_tls()).cloned();
+    if let Some(url) = secure("listen-client-urls").or_else(|| secure("listen-client-http-urls")) {
+        let scheme = url.scheme.name().to_uppercase();
+        return Err(format!("TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with {scheme} scheme"));
+    }
+    if secure("listen-metrics-urls").is_some() {
+        return Err("client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url".to_owned());
+    }
+    if let Some(url) = secure("listen-peer-urls") {
+        return Err(format!("TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url {url}"));
+    }
+    Ok(())
+}
+
+fn warn_of_risks(settings: &Settings, notices: &mut Vec<Notice>) {
+    if settings.text("name") == "default" {
+        notices.push(Notice::warn("the member has the default name; members of one cluster need names of their own", "name"));
+    }
+    if settings.int("quota-backend-bytes") > SUGGESTED_QUOTA_BYTES_MAX {
+        notices.push(Notice::warn("the quota is above the suggested 8 GiB", "quota-backend-bytes"));
+    }
+    if settings.uint("max-request-bytes") > SUGGESTED_REQUEST_BYTES_MAX {
+        notices.push(Notice::warn("requests above 10 MiB slow everybody down", "max-request-bytes"));
+    }
+    if settings.bool("unsafe-no-fsync") {
+        notices.push(Notice::warn("the disk is not waited for: a crash loses acknowledged writes", "unsafe-no-fsync"));
+    }
+}
+
+fn resolve_initial_cluster(settings: &Settings) -> Result<InitialCluster, String> {
+    let name = settings.text("name");
+    let token = settings.text("initial-cluster-token").to_owned();
+    let is_existing = settings.text("initial-cluster-state") == "existing";
+    let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
+    if settings.is_set("initial-cluster") {
+        for pair in settings.text("initial-cluster").split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let (member, text) = pair.split_once('=').unwrap_or((pair, ""));
+            let url = Url::read(text).map_err(|error| format!("error setting up initial cluster: {error}"))?;
+            members.entry(member.to_owned()).or_default().push(url);
+        }
+    } else {
+        members.insert(name.to_owned(), settings.urls("initial-advertise-peer-urls").to_vec());
+    }
+    let mut all: Vec<&Url> = members.values().flatten().collect();
+    all.sort_by_key(|url| url.to_string());
+    if all.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(format!("initial cluster {} has duplicate url", settings.text("initial-cluster")));
+    }
+    for urls in members.values_mut() {
+        urls.sort_by_key(Url::to_string);
+    }
+    if let Some(other) = members.keys().find(|member| *member != name && members.len() > 1) {
+        return Err(format!("--initial-cluster names another member ({other}): clusters of several members are not built yet"));
+    }
+    Ok(InitialCluster { members, token, is_existing })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Outcome, parse};
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn config(line: &str) -> Config {
+        match parse(&words(line), &[]) {
+            Outcome::Run(config) => *config,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn refusal(line: &str) -> String {
+        match parse(&words(line), &[]) {
+            Outcome::Refuse(reason) => reason,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_etcds() {
+        let config = config("");
+        assert_eq!((config.name.as_str(), config.data_dir), ("default", PathBuf::from("default.etcd")));
+        assert_eq!(config.wal_dir, PathBuf::from("default.etcd/member/wal"));
+        assert_eq!((config.heartbeat, config.election_timeout), (Duration::from_millis(100), Duration::from_secs(1)));
+        assert_eq!((config.snapshot_count, config.snapshot_catchup_entries, config.wals_max), (10_000, 5_000, Some(5)));
+        assert_eq!((config.txn_ops_max, config.request_bytes_max, config.learners_max), (128, 1_572_864, 1));
+        assert_eq!(config.quota_backend_bytes, Some(2 << 30));
+        assert_eq!(config.concurrent_streams_max, u32::MAX);
+        assert_eq!(config.auto_compaction, AutoCompaction::Off);
+        assert_eq!((config.warning_apply, config.warning_unary_request), (Duration::from_millis(100), Duration::from_millis(300)));
+        assert_eq!(config.watch_progress_notify_interval, Duration::from_secs(600));
+        assert_eq!((config.compaction_batch_limit, config.compaction_sleep_interval), (1000, Duration::from_millis(10)));
+        let hours_2 = Some(Duration::from_secs(7200));
+        let pings = Keepalive { min_time: Duration::from_secs(5), interval: hours_2, timeout: Some(Duration::from_secs(20)) };
+        assert_eq!(config.keepalive, pings);
+        assert_eq!(config.initial_cluster.members["default"][0].to_string(), "http://localhost:2380");
+        assert_eq!((config.initial_cluster.token.as_str(), config.initial_cluster.is_existing), ("etcd-cluster", false));
+        assert_eq!((config.cors, config.host_whitelist), (vec!["*".to_owned()], vec!["*".to_owned()]));
+        assert_eq!(config.log, Log { level: Level::Info, is_console: false, outputs: vec![Output::Stderr] });
+        assert!(config.is_pre_vote && config.is_strict_reconfig_check && config.is_initial_election_tick_advance && config.is_grpc_gateway);
+        assert!(!config.is_force_new_cluster && !config.is_unsafe_no_fsync && !config.is_metrics_extensive);
+    }
+
+    #[test]
+    fn the_name_moves_the_directory_and_the_initial_cluster() {
+        let config = config("--name=a --initial-advertise-peer-urls=http://127.0.0.1:1");
+        assert_eq!(config.data_dir, PathBuf::from("a.etcd"));
+        assert_eq!(config.initial_cluster.members["a"][0].to_string(), "http://127.0.0.1:1");
+        assert_eq!(config.check_bootstrap(), Ok(()));
+    }
+
+    #[test]
+    fn a_quota_of_zero_is_the_default_and_less_than_zero_is_none() {
+        assert_eq!(config("--quota-backend-bytes=-1").quota_backend_bytes, None);
+        assert_eq!(config("--quota-backend-bytes=5").quota_backend_bytes, Some(5));
+    }
+
+    #[test]
+    fn a_retention_is_read_by_its_mode() {
+        let hour = Duration::from_secs(3600);
+        for (line, wanted) in [
+            ("--auto-compaction-retention=2", AutoCompaction::Periodic(2 * hour)),
+            ("--auto-compaction-retention=5m", AutoCompaction::Periodic(hour / 12)),
+            ("--auto-compaction-mode=revision --auto-compaction-retention=1000", AutoCompaction::Revision(1000)),
+            ("--auto-compaction-mode=revision --auto-compaction-retention=1us", AutoCompaction::Revision(1000)),
+            ("--auto-compaction-mode=revision", AutoCompaction::Off),
+        ] {
+            assert_eq!(config(line).auto_compaction, wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_with_one_line() {
+        for (line, reason) in [
+            ("stray", "\"stray\" is not a valid flag"),
+            ("--logger=foo", "unknown logger option \"foo\""),
+            ("--log-format=foo", "unknown log format: foo, supported values json, console"),
+            ("--log-level=foo", "unrecognized level: \"foo\""),
+            ("--log-outputs=a,default", "multi logoutput for \"default\" is not supported yet"),
+            ("--listen-client-urls=http://foo.com:1", "expected IP in URL for binding (http://foo.com:1)"),
+            ("--listen-client-urls=http://127.0.0.1:1", "--advertise-client-urls is required when --listen-client-urls is set explicitly"),
+            ("--heartbeat-interval=0", "--heartbeat-interval must be >0 (set to 0ms)"),
+            ("--heartbeat-interval=1000", "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[1000ms]"),
+            ("--election-timeout=60000", "--election-timeout[60000ms] is too long, and should be set less than 50000ms"),
+            ("--compact-hash-check-time=0s", "--compact-hash-check-time must be >0 (set to 0s)"),
+            ("--auto-compaction-mode=foo", "unknown auto-compaction-mode \"foo\""),
+            ("--auto-compaction-retention=foo", "error parsing CompactionRetention: time: invalid duration \"foo\""),
+            ("--discovery-token=x", "both --discovery-token and --discovery-endpoints must be set"),
+            ("--tls-min-version=foo", "unexpected TLS version \"foo\" (must be one of: TLS1.2, TLS1.3)"),
+            ("--tls-min-version=TLS1.3 --cipher-suites=x", "cipher suites cannot be configured when only TLS1.3 is enabled"),
+            (
+                "--feature-gates=LeaseCheckpointPersist=true",
+                "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
+            ),
+            (
+                "--name=a --initial-cluster=a=http://127.0.0.1:1,a=http://127.0.0.1:1",
+                "initial cluster a=http://127.0.0.1:1,a=http://127.0.0.1:1 has duplicate url",
+            ),
+            ("--initial-cluster=foo", "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: "),
+            (
+                "--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://127.0.0.1:1",
+                "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme",
+            ),
+            (
+                "--listen-client-urls=http://127.0.0.1:1 --advertise-client-urls=http://127.0.0.1:1 --listen-client-http-urls=http://127.0.0.1:1",
+                "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url http://127.0.0.1:1",
+            ),
+        ] {
+            assert_eq!(refusal(line), reason);
+        }
+    }
+
+    #[test]
+    fn what_would_be_ignored_at_the_users_peril_is_refused() {
+        for line in [
+            "--client-cert-auth",
+            "--cert-file=a --key-file=b",
+            "--peer-auto-tls",
+            "--auth-token=jwt,sign-method=HS256",
+            "--discovery-srv=example.com",
+            "--enable-log-rotation --log-outputs=a.log",
+            "--initial-cluster=default=http://localhost:2380,b=http://localhost:2381",
+        ] {
+            assert!(refusal(line).contains("built"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_changes_nothing_is_accepted_with_a_warning_that_names_it() {
+        let subjects: Vec<String> =
+            config("--name=a --memory-mlock --v=1 --backend-batch-limit=1").notices.into_iter().map(|notice| notice.subject).collect();
+        assert_eq!(subjects, ["memory-mlock", "backend-batch-limit", "v"]);
+    }
+
+    #[test]
+    fn a_new_log_is_only_begun_by_a_member_of_the_initial_cluster() {
+        let other_name = config("--name=a --initial-cluster=b=http://localhost:2380");
+        assert_eq!(other_name.check_bootstrap(), Err("couldn't find local name \"a\" in the initial cluster configuration".to_owned()));
+        let other_url = config("--name=a --initial-cluster=a=http://127.0.0.1:1").check_bootstrap().unwrap_err();
+        assert!(other_url.starts_with("--initial-cluster has a=http://127.0.0.1:1 but "), "{other_url}");
+        assert!(config("--initial-cluster-state=existing").check_bootstrap().is_err());
+    }
+
+    #[test]
+    fn dev_null_silences_every_other_output() {
+        assert!(config("--log-outputs=stderr,/dev/null").log.outputs.is_empty());
+    }
+
+    #[test]
+    fn a_file_may_leave_the_advertised_urls_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("etcd.json");
+        std::fs::write(&path, r#"{"listen-client-urls": "http://127.0.0.1:1"}"#).unwrap();
+        let config = config(&format!("--config-file={}", path.display()));
+        assert_eq!(config.advertise_client_urls[0].to_string(), "http://localhost:2379");
+    }
+
+    #[test]
+    fn a_file_stands_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("etcd.yml");
+        std::fs::write(&path, "max-txn-ops: 7\nbogus: 1\n").unwrap();
+        let path = path.to_str().unwrap().to_owned();
+        let env = [("ETCD_NAME".to_owned(), "from-env".to_owned()), ("ETCD_CONFIG_FILE".to_owned(), path.clone())];
+        for line in [vec!["--name=from-flag".to_owned()], vec!["--config-file".to_owned(), path.clone()]] {
+            let Outcome::Run(config) = parse(&line, &env) else { panic!("{line:?}") };
+            assert_eq!((config.name.as_str(), config.txn_ops_max), ("default", 7));
+            assert!(config.notices.iter().any(|notice| notice.subject == "bogus"));
+        }
+        std::fs::write(&path, "max-txn-ops: abc\n").unwrap();
+        let Outcome::Refuse(reason) = parse(&["--config-file".to_owned(), path.clone()], &[]) else { panic!() };
+        assert_eq!(reason, format!("{path}: max-txn-ops: a whole number from 0 is wanted, not a text"));
+    }
+}
