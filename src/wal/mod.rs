@@ -22,6 +22,8 @@ mod open;
 mod reader;
 mod repair;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
