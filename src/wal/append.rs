@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use super::file_system::{File, Open};
 use super::frame::{Encoder, OVERHEAD_MAX};
+use super::marks::{APART, Place};
 use super::segment::{self, Segment};
 use super::{Error, HardState, LogEntry, SnapshotRecord, Wal};
 use crate::wire::raftpb;
@@ -47,14 +48,28 @@ impl Wal {
         }
         let room: usize = entries.iter().map(|entry| OVERHEAD_MAX + entry.data.len()).sum::<usize>() + OVERHEAD_MAX;
         self.make_room(room as u64)?;
+        let (sequence, start) = (self.tail().sequence, self.offset);
+        // Noted only once they are written. A small batch notes one place, which takes no allocation.
+        let mut later = Vec::new();
+        let first = Place { sequence, offset: start, crc: self.crc };
         self.write(|frames| {
-            entries.iter().for_each(|entry| frames.entry(entry));
+            let mut noted = 0;
+            for entry in entries {
+                if frames.len() - noted >= APART {
+                    noted = frames.len();
+                    later.push((entry.index, Place { sequence, offset: start + noted, crc: frames.crc() }));
+                }
+                frames.entry(entry);
+            }
             if let Some(state) = hard_state {
                 frames.hard_state(state);
             }
         })?;
         // Crash: nothing, a part or all of it is there; what is there of the last record is a torn tail. Nobody was told yet.
-        self.last_index = entries.last().map_or(self.last_index, |entry| entry.index);
+        if let (Some(head), Some(last)) = (entries.first(), entries.last()) {
+            self.marks.note_batch(head.index, first, &later, last.index);
+            self.last_index = last.index;
+        }
         self.hard_state = hard_state.unwrap_or(self.hard_state);
         self.counters.entries += entries.len() as u64;
         Ok(())
@@ -90,7 +105,10 @@ impl Wal {
         })?;
         // Crash: a snapshot record whose hard state is missing does not count, unless the commit index covered it before.
         self.hard_state = state;
-        self.last_index = self.last_index.max(index);
+        if index > self.last_index {
+            self.marks.forget_entries_below(index + 1);
+            self.last_index = index;
+        }
         self.sync()?;
         self.snapshot_index = self.snapshot_index.max(index);
         Ok(())
@@ -111,6 +129,7 @@ impl Wal {
             self.fs.remove(&oldest.path).map_err(|error| Error::io(&oldest.path, "remove", error))?;
             // Crash: the segments from some point on are there; the sequence has no gap.
             self.segments.remove(0);
+            self.marks.forget_segments_before(self.segments[0].sequence);
             self.counters.segments_purged += 1;
         }
         if count > 0 {

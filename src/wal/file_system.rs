@@ -51,7 +51,8 @@ pub trait FileSystem: Send + Sync + fmt::Debug + 'static {
 
 /// An open file, closed when dropped.
 pub trait File: Send + Sync + fmt::Debug {
-    fn len(&self) -> io::Result<u64>;
+    /// Bytes from the first to the end.
+    fn size(&self) -> io::Result<u64>;
 
     /// Fills the buffer; `UnexpectedEof` if the file ends before.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
@@ -145,7 +146,7 @@ impl FileSystem for RealFileSystem {
 }
 
 impl File for RealFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 
@@ -188,7 +189,7 @@ impl File for RealFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        let now = self.len()?;
+        let now = self.size()?;
         if now >= len {
             return Ok(());
         }

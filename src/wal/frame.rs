@@ -67,6 +67,11 @@ impl<'a> Encoder<'a> {
         self.crc
     }
 
+    /// Bytes appended so far.
+    pub fn len(&self) -> u64 {
+        self.out.len() as u64
+    }
+
     pub fn entry(&mut self, entry: &LogEntry) {
         let mut head = Head::new();
         if entry.kind != EntryKind::EntryNormal {

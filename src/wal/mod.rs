@@ -11,13 +11,15 @@
 //! Writes: the log thread, sole owner of `Wal`. Reads: the same at start; `visit` reads a log that nobody has open.
 //! Invariant: what `append` took before a `sync` that returned is in every later `Replay`, or the log refuses to open.
 //! Invariant: I2, the oldest segment begins at or below the purge limit, and that never passes a recorded snapshot.
-//! Files: `segment` names, `frame` bytes, `reader` replay, `repair` torn tails, `append` and `open` the two halves of `Wal`.
+//! Files: `segment` names, `frame` bytes, `reader` replay, `repair` torn tails, `marks` reading back, `append` and `open` the
+//! two halves of `Wal`.
 //! Does not know what entries mean, send anything, or look at a clock.
 
 mod append;
 mod error;
 mod file_system;
 mod frame;
+mod marks;
 mod open;
 mod reader;
 mod repair;
@@ -119,6 +121,8 @@ pub struct Wal {
     crc: u32,
     hard_state: HardState,
     last_index: u64,
+    /// Where entries stand, to read them back.
+    marks: marks::Marks,
     /// The newest snapshot that was recorded: nothing at or above it is ever purged.
     snapshot_index: u64,
     /// The next segment, set aside.

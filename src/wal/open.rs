@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::append::encode_header;
 use super::file_system::{File, FileSystem, Open};
 use super::frame::{Encoder, Record};
+use super::marks::Place;
 use super::reader::{Found, Log, SegmentReader};
 use super::repair::{self, Verdict};
 use super::segment::{self, Segment};
@@ -88,6 +89,7 @@ impl Wal {
             crc,
             hard_state: replay.hard_state,
             last_index,
+            marks: log.marks,
             snapshot_index: replay.snapshot.as_ref().map_or(0, |snapshot| snapshot.index),
             prepared: None,
             prepared_count: 0,
@@ -115,7 +117,7 @@ pub fn visit(fs: &dyn FileSystem, dir: &Path, visit: &mut dyn FnMut(Record)) -> 
     if segments.is_empty() {
         return Err(Error::Missing { dir: dir.to_owned() });
     }
-    read_records(&segments, &mut |record| {
+    read_records(&segments, &mut |record, _| {
         visit(record);
         Ok(())
     })
@@ -155,21 +157,25 @@ struct Read {
 
 fn read(segments: &[Segment]) -> Result<Read, Error> {
     let mut log = Log::default();
-    let (offset, crc, torn) = read_records(segments, &mut |record| log.accept(record))?;
+    let (offset, crc, torn) = read_records(segments, &mut |record, place| log.accept(record, place))?;
     Ok(Read { log, offset, crc, torn })
 }
 
 /// Hands out the records of all segments; answers where the tail ends, the rolling checksum there, and whether it was torn.
-fn read_records(segments: &[Segment], accept: &mut dyn FnMut(Record) -> Result<(), String>) -> Result<(u64, u32, Option<String>), Error> {
+fn read_records(
+    segments: &[Segment],
+    accept: &mut dyn FnMut(Record, Place) -> Result<(), String>,
+) -> Result<(u64, u32, Option<String>), Error> {
     let mut crc = None;
     for (at, segment) in segments.iter().enumerate() {
         let file = segment.file.as_deref().expect("segments that are read are open");
         let mut reader = SegmentReader::new(file, &segment.path, crc)?;
         let broken = loop {
             let offset = reader.offset();
+            let place = Place { sequence: segment.sequence, offset, crc: reader.crc().unwrap_or_default() };
             match reader.next()? {
                 Found::Record(raw) => {
-                    raw.decode().and_then(&mut *accept).map_err(|what| Error::damaged(&segment.path, offset, what))?;
+                    raw.decode().and_then(|record| accept(record, place)).map_err(|what| Error::damaged(&segment.path, offset, what))?;
                 }
                 Found::End if offset == 0 => return Err(Error::damaged(&segment.path, 0, "the segment holds no record")),
                 Found::End => break None,

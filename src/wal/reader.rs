@@ -20,6 +20,7 @@ use bytes::Bytes;
 
 use super::file_system::File;
 use super::frame::{self, ALIGN, Raw, Record};
+use super::marks::{Marks, Place};
 use super::{Error, HardState, LogEntry, SnapshotRecord};
 
 const CHUNK: usize = 1 << 20;
@@ -53,8 +54,13 @@ pub(super) struct SegmentReader<'a> {
 
 impl<'a> SegmentReader<'a> {
     pub fn new(file: &'a dyn File, path: &'a Path, crc: Option<u32>) -> Result<SegmentReader<'a>, Error> {
-        let len = file.len().map_err(|error| Error::io(path, "measure", error))?;
+        let len = file.size().map_err(|error| Error::io(path, "measure", error))?;
         Ok(SegmentReader { file, path, len, offset: 0, crc, chunk: Vec::new(), chunk_offset: 0 })
+    }
+
+    /// A reader of the frames from `offset` on, where the rolling checksum is known.
+    pub fn starting_at(file: &'a dyn File, path: &'a Path, offset: u64, crc: u32) -> Result<SegmentReader<'a>, Error> {
+        Ok(SegmentReader { offset, ..SegmentReader::new(file, path, Some(crc))? })
     }
 
     pub fn offset(&self) -> u64 {
@@ -136,6 +142,7 @@ pub(super) struct Log {
     pub metadata: Option<Bytes>,
     pub hard_state: HardState,
     pub entries: Vec<LogEntry>,
+    pub marks: Marks,
     /// The highest commit index of any hard state.
     pub commit_max: u64,
     /// The newest snapshot whose index is committed; set by `finish`.
@@ -147,7 +154,7 @@ pub(super) struct Log {
 
 impl Log {
     /// Adds a record, or says why it cannot follow those before it.
-    pub fn accept(&mut self, record: Record) -> Result<(), String> {
+    pub fn accept(&mut self, record: Record, place: Place) -> Result<(), String> {
         match record {
             Record::Crc(_) => Ok(()),
             Record::Metadata(metadata) => match &self.metadata {
@@ -166,7 +173,12 @@ impl Log {
                 self.snapshots.push(snapshot);
                 Ok(())
             }
-            Record::Entry(entry) => self.accept_entry(entry),
+            Record::Entry(entry) => {
+                let index = entry.index;
+                self.accept_entry(entry)?;
+                self.marks.note(index, place);
+                Ok(())
+            }
         }
     }
 
@@ -209,7 +221,9 @@ impl Log {
             return Err(format!("entries follow a snapshot at {}, which was never committed", self.bridge));
         }
         for snapshot in self.snapshots.drain(..).filter(|snapshot| snapshot.index > 0 && snapshot.index <= commit) {
-            drop_replaced(&mut self.entries, &snapshot);
+            if let Some(first) = drop_replaced(&mut self.entries, &snapshot) {
+                self.marks.forget_entries_below(first);
+            }
             if self.snapshot.as_ref().is_none_or(|newest| newest.index <= snapshot.index) {
                 self.snapshot = Some(snapshot);
             }
@@ -237,15 +251,18 @@ impl Log {
     }
 }
 
-/// A snapshot that does not agree with the entry at its index came from a leader and replaced the log up to it.
-fn drop_replaced(entries: &mut Vec<LogEntry>, snapshot: &SnapshotRecord) {
-    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
-    if snapshot.index > last.index {
+/// A snapshot that does not agree with the entry at its index came from a leader and replaced the log up to it. Answers the
+/// first index that is left, if something went.
+fn drop_replaced(entries: &mut Vec<LogEntry>, snapshot: &SnapshotRecord) -> Option<u64> {
+    let (first, last) = (entries.first()?.index, entries.last()?.index);
+    if snapshot.index > last {
         entries.clear();
-    } else if snapshot.index >= first.index {
-        let at = (snapshot.index - first.index) as usize;
-        if entries[at].term != snapshot.term {
-            entries.drain(..=at);
-        }
+        return Some(snapshot.index + 1);
     }
+    let at = snapshot.index.checked_sub(first)? as usize;
+    if entries[at].term == snapshot.term {
+        return None;
+    }
+    entries.drain(..=at);
+    Some(snapshot.index + 1)
 }

@@ -58,7 +58,7 @@ pub(super) enum Verdict {
 /// Looks at a tail from `offset` on. `broken` says what stopped the reader, if it was not the end of the log; `crc` is the
 /// rolling checksum there.
 pub(super) fn judge(file: &dyn File, path: &Path, offset: u64, broken: Option<String>, crc: u32) -> Result<Verdict, Error> {
-    let len = file.len().map_err(|error| Error::io(path, "measure", error))?;
+    let len = file.size().map_err(|error| Error::io(path, "measure", error))?;
     if broken.is_none() && is_zero(file, path, offset, len)? {
         return Ok(Verdict::Clean);
     }
@@ -158,7 +158,7 @@ pub(super) fn mend(fs: &dyn FileSystem, file: &dyn File, path: &Path, offset: u6
 }
 
 fn copy(fs: &dyn FileSystem, file: &dyn File, path: &Path, backup: &Path) -> Result<(), Error> {
-    let len = file.len().map_err(|error| Error::io(path, "measure", error))?;
+    let len = file.size().map_err(|error| Error::io(path, "measure", error))?;
     let target = fs.open(backup, Open::Create).map_err(|error| Error::io(backup, "create", error))?;
     target.set_len(len).map_err(|error| Error::io(backup, "size", error))?;
     let mut chunk = vec![0; len.min(CHUNK) as usize];

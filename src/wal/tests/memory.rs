@@ -225,7 +225,7 @@ fn write(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 }
 
 impl File for MemoryFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.state.lock().unwrap().files[self.at].now.len() as u64)
     }
 

@@ -12,9 +12,10 @@ fn appends() -> impl Strategy<Value = Vec<(u64, Vec<usize>, bool)>> {
 
 proptest! {
     #[test]
-    fn a_log_comes_back_as_it_was_appended(appends in appends(), reopen in 1..10usize) {
+    fn a_log_comes_back_as_it_was_appended(appends in appends(), reopen in 1..10usize, scale in prop_oneof![Just(1), Just(100)]) {
         let fs = MemoryFileSystem::default();
-        let mut wal = create(&fs);
+        let options = Options { segment_bytes: 1024 * scale as u64 };
+        let mut wal = Wal::create(Arc::new(fs.clone()), dir(), b"whose", options.clone()).unwrap();
         let (mut model, mut term): (Vec<LogEntry>, u64) = (Vec::new(), 1);
         let mut hard_state = HardState::default();
         for (at, (overwritten, sizes, is_new_term)) in appends.into_iter().enumerate() {
@@ -23,7 +24,7 @@ proptest! {
                 model.truncate(model.len().saturating_sub(overwritten as usize).max(hard_state.commit as usize));
             }
             let first = model.len() as u64 + 1;
-            let entries: Vec<_> = sizes.iter().zip(first..).map(|(size, index)| entry(index, term, vec![index as u8; *size])).collect();
+            let entries: Vec<_> = sizes.iter().zip(first..).map(|(size, index)| entry(index, term, vec![index as u8; *size * scale])).collect();
             // Half of what is there is committed; the commit index never falls.
             model.extend_from_slice(&entries);
             if entries.is_empty() && !is_new_term {
@@ -39,10 +40,14 @@ proptest! {
                 wal.append(&entries, Some(hard_state)).unwrap();
             }
             wal.sync().unwrap();
+            for from in [1, model.len().div_ceil(2), model.len()] {
+                let found = wal.read(from as u64, u64::MAX, usize::MAX).unwrap();
+                prop_assert_eq!(found.as_deref(), model.get(from.wrapping_sub(1)..).filter(|entries| !entries.is_empty()));
+            }
             if at % reopen == 0 {
                 drop(wal);
                 fs.crash();
-                let (opened, replay) = open(&fs).unwrap();
+                let (opened, replay) = Wal::open(Arc::new(fs.clone()), dir(), options.clone(), 0).unwrap();
                 prop_assert_eq!(&replay.entries, &model);
                 prop_assert_eq!(replay.hard_state, hard_state);
                 wal = opened;
@@ -214,4 +219,42 @@ fn the_real_file_system_does_what_the_log_asks() {
 fn an_append_that_leaves_a_gap_is_a_mistake_of_the_caller() {
     let fs = MemoryFileSystem::default();
     let _ = log_of(&fs, 2).append(&[entry(4, 1, "")], None);
+}
+
+#[test]
+fn entries_are_read_back_within_a_budget_and_from_what_is_left_after_a_purge() {
+    let fs = MemoryFileSystem::default();
+    let mut wal = create(&fs);
+    for index in 1..=10 {
+        wal.append(&[entry(index, 1, vec![7; 300])], Some(state(1, index))).unwrap();
+    }
+    let indexes = |wal: &Wal, from, to, budget| {
+        wal.read(from, to, budget).unwrap().map(|entries| entries.iter().map(|entry| entry.index).collect::<Vec<_>>())
+    };
+    assert_eq!(indexes(&wal, 2, 6, usize::MAX), Some(vec![2, 3, 4, 5]));
+    assert_eq!(indexes(&wal, 2, 6, 301), Some(vec![2, 3]));
+    assert_eq!(indexes(&wal, 2, 6, 1), Some(vec![2]), "at least one");
+    assert_eq!(indexes(&wal, 11, 12, 1), None);
+    wal.save_snapshot(8, 1, &ConfState::default()).unwrap();
+    wal.purge(8, 1).unwrap();
+    assert_eq!((wal.first_index(), indexes(&wal, 6, 11, usize::MAX)), (7, None));
+    assert_eq!(indexes(&wal, 7, 11, usize::MAX), Some(vec![7, 8, 9, 10]));
+    drop(wal);
+    let (wal, _) = open_at(&fs, 10).unwrap();
+    assert_eq!((wal.first_index(), indexes(&wal, 9, 11, usize::MAX)), (9, Some(vec![9, 10])));
+}
+
+#[test]
+fn what_a_snapshot_of_the_leader_replaced_is_not_read_back() {
+    let fs = MemoryFileSystem::default();
+    let mut wal = log_of(&fs, 4);
+    wal.save_snapshot(100, 3, &ConfState::default()).unwrap();
+    assert_eq!((wal.first_index(), wal.read(3, 5, 1).unwrap()), (101, None));
+    wal.append(&[entry(101, 3, "x")], None).unwrap();
+    for _ in 0..2 {
+        assert_eq!((wal.first_index(), wal.read(3, 5, 1).unwrap()), (101, None));
+        assert_eq!(wal.read(101, 102, 1).unwrap().unwrap(), [entry(101, 3, "x")]);
+        drop(wal);
+        wal = open_at(&fs, 2).unwrap().0;
+    }
 }

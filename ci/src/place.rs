@@ -1,0 +1,47 @@
+//! Where things are: the checkout, and the cache beside it that all checkouts share.
+//!
+//! ```text
+//!   ${XDG_CACHE_HOME:-$HOME/.cache}/etcd-rs/
+//!       rocksdb/<hash>/librocksdb.a     one archive per (version, features, compiler, flags, target)
+//!       rocksdb-build/                  where it is made; gone afterwards
+//!       target/                         cargo's target directory, unless CARGO_TARGET_DIR names another
+//! ```
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The root of the checkout: cargo says which when it runs this program, and said it when it built it.
+pub fn checkout() -> PathBuf {
+    let package = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// The folder shared by all checkouts of this user.
+pub fn cache() -> PathBuf {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".cache")))
+        .or_else(|| set("LOCALAPPDATA"))
+        .unwrap_or_else(env::temp_dir);
+    base.join("etcd-rs")
+}
+
+/// Cargo's target directory for the product: outside the checkout, so that a clean checkout reuses what is there.
+pub fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty()).map_or_else(|| cache().join("target"), PathBuf::from)
+}
+
+/// Holds `folder` for this process until the file is dropped; says so when another process has it.
+pub fn hold(folder: &Path, what: &str) -> Result<File> {
+    fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    let path = folder.join(".cargo-ci.lock");
+    let file = File::create(&path).with_context(|| format!("failed to open {}", path.display()))?;
+    if file.try_lock().is_err() {
+        println!("waiting: another `cargo ci` is busy with {what}");
+        file.lock().with_context(|| format!("failed to lock {}", path.display()))?;
+    }
+    Ok(file)
+}

@@ -1,0 +1,116 @@
+//! Installs what a build needs and the machine lacks, and has RocksDB built.
+//!
+//! A Debian-like machine and root: `apt-get` brings it. Anywhere else the missing tool is named with its package.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::place;
+use crate::rocksdb::{self, Archive};
+use crate::shell::Step;
+
+/// A tool, how it is recognised, and the package that brings it.
+struct Tool {
+    name: &'static str,
+    needed_for: &'static str,
+    package: &'static str,
+    is_present: fn() -> bool,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool { name: "a C++ compiler", needed_for: "RocksDB and the allocator", package: "g++", is_present: has_compiler },
+    Tool { name: "libclang", needed_for: "RocksDB's bindings", package: "libclang-dev", is_present: has_libclang },
+];
+
+/// Everything a build of the product needs. A second call finds it all and returns at once.
+pub fn setup() -> Result<Archive> {
+    tools()?;
+    components();
+    rocksdb::archive()
+}
+
+fn tools() -> Result<()> {
+    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !(tool.is_present)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for tool in &missing {
+        println!("missing: {} (package {}), needed for {}", tool.name, tool.package, tool.needed_for);
+    }
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    if !can_install() {
+        bail!("please install: {}", packages.join(" "));
+    }
+    let apt = || Step::new("apt-get").var("DEBIAN_FRONTEND", "noninteractive");
+    apt().args(["update"]).run(Path::new("/"))?;
+    apt().args(["install", "--yes", "--no-install-recommends"]).args(&packages).run(Path::new("/"))?;
+    match missing.iter().find(|tool| !(tool.is_present)()) {
+        Some(tool) => bail!("{} is still missing after installing {}", tool.name, tool.package),
+        None => Ok(()),
+    }
+}
+
+/// rustfmt and clippy, where rustup has the toolchain. Without them the suite says which check it could not run.
+fn components() {
+    for component in ["rustfmt", "clippy"] {
+        if !has_component(component) {
+            let added = Step::new("rustup").args(["component", "add", component]).run(&place::checkout());
+            if let Err(error) = added {
+                println!("{component} is missing and could not be added: {error:#}");
+            }
+        }
+    }
+}
+
+/// Whether cargo has `rustfmt` or `clippy`.
+pub fn has_component(component: &str) -> bool {
+    let subcommand = if component == "rustfmt" { "fmt" } else { component };
+    Step::cargo().args([subcommand, "--version"]).first_line(&place::checkout()).is_some()
+}
+
+fn can_install() -> bool {
+    let is_root = Step::new("id").args(["-u"]).first_line(Path::new("/")).as_deref() == Some("0");
+    is_root && Step::new("apt-get").args(["--version"]).first_line(Path::new("/")).is_some()
+}
+
+fn has_compiler() -> bool {
+    Step::new(rocksdb::compiler()).args(["--version"]).first_line(Path::new("/")).is_some()
+}
+
+fn has_libclang() -> bool {
+    let named = env::var_os("LIBCLANG_PATH").map(PathBuf::from);
+    if named.is_some_and(|path| path.is_file() || holds_libclang(&path)) {
+        return true;
+    }
+    library_folders().iter().any(|folder| holds_libclang(folder))
+}
+
+/// Where bindgen looks: the system's library folders and those of each LLVM.
+fn library_folders() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/opt/llvm/lib", "/opt/homebrew/opt/llvm/lib"]
+        .iter()
+        .map(PathBuf::from)
+        .collect();
+    folders.push("/Library/Developer/CommandLineTools/usr/lib".into());
+    for entry in std::fs::read_dir("/usr/lib").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("llvm") {
+            folders.push(entry.path().join("lib"));
+        } else if name.contains("-linux-") {
+            folders.push(entry.path());
+        }
+    }
+    folders
+}
+
+fn holds_libclang(folder: &Path) -> bool {
+    let is_libclang =
+        |name: &str| name == "libclang.dylib" || name.starts_with("libclang.so") || (name.starts_with("libclang-") && name.contains(".so"));
+    std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| is_libclang(&entry.file_name().to_string_lossy()) && !entry.file_name().to_string_lossy().starts_with("libclang-cpp"))
+}

@@ -1,0 +1,367 @@
+//! Draws operations from a seed, with just enough memory of the past that most of them do something.
+//!
+//! Few keys, few values and a mixture of right and wrong numbers: overlaps, ties, duplicates and refusals come by themselves.
+
+use bytes::Bytes;
+use etcd::wire::etcdserverpb::{
+    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest,
+    compare::TargetUnion, request_op::Request, watch_create_request::FilterType,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+
+use super::op::{LeaseRef, Op};
+
+/// Streams that carry several watchers, and after them those for one watcher of the future each: a stream answers progress only
+/// when none of its watchers waits for a future revision (PRG-2), so those would keep the others from being compared.
+pub const SHARED_STREAMS: usize = 4;
+pub const FUTURE_STREAMS: usize = 2;
+
+/// Long enough that no lease of a run ends by itself.
+const TTLS: std::ops::Range<i64> = 3_600..100_000;
+
+pub struct World {
+    pub revision: i64,
+    pub compacted: i64,
+    pub chosen_leases: Vec<i64>,
+    pub generated_leases: Vec<usize>,
+    pub generated_count: usize,
+    /// Open streams, each with the ids of its live watchers.
+    pub streams: Vec<Option<Vec<i64>>>,
+    rng: StdRng,
+    keys: Vec<Bytes>,
+    values: Vec<Bytes>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let mut keys: Vec<Bytes> = (0..24).map(|n| Bytes::from(format!("k/{n:02}"))).collect();
+        keys.extend((0..8).map(|n| Bytes::from(format!("k/0{n}/child"))));
+        keys.extend(["a", "b", "k", "k/", "k0", "long/", "z", "é"].map(Bytes::from));
+        keys.extend(
+            [&b"\0"[..], b"\0\0", b"\x01", b"k/\0", b"k/\xff", b"k\xff", b"\xff", b"\xff\xff", b"\xff\xff\0"].map(Bytes::from_static),
+        );
+        keys.push(Bytes::from("long/".repeat(60)));
+        let mut values: Vec<Bytes> = ["", "0", "1", "2", "x", "same", "same", "other"].map(Bytes::from).to_vec();
+        values.push(Bytes::from_static(b"\0\xff\n"));
+        World {
+            revision: 1,
+            compacted: -1,
+            chosen_leases: Vec::new(),
+            generated_leases: Vec::new(),
+            generated_count: 0,
+            streams: vec![None; SHARED_STREAMS + FUTURE_STREAMS],
+            rng: StdRng::seed_from_u64(seed),
+            keys,
+            values,
+        }
+    }
+
+    /// Draws the next operation.
+    pub fn next(&mut self) -> Op {
+        match self.rng.random_range(0..1000) {
+            0..220 => Op::Range(self.range(false)),
+            220..270 => Op::RangeStream(self.stream_range()),
+            270..510 => Op::Put(self.put()),
+            510..580 => Op::DeleteRange(self.delete_range()),
+            580..750 => Op::Txn(self.txn(0)),
+            750..785 => Op::HashKv(self.a_revision()),
+            785..795 => self.compact(),
+            795..825 => self.grant(),
+            825..845 => Op::Revoke(self.a_lease()),
+            845..865 => Op::TimeToLive(self.a_lease(), self.rng.random()),
+            865..885 => Op::KeepAlive((0..self.rng.random_range(1..4)).map(|_| self.a_lease()).collect()),
+            885..890 => Op::Leases,
+            890..894 => Op::Members { linearizable: self.rng.random() },
+            894..898 => Op::Status,
+            898..900 => Op::Alarms,
+            900..980 => self.watch(),
+            _ => Op::Sync,
+        }
+    }
+
+    fn chance(&mut self, percent: u32) -> bool {
+        self.rng.random_range(0..100) < percent
+    }
+
+    fn key(&mut self) -> Bytes {
+        match self.rng.random_range(0..100) {
+            0 => Bytes::new(),
+            1..50 => self.keys[..10].choose(&mut self.rng).expect("keys").clone(),
+            _ => self.keys.choose(&mut self.rng).expect("keys").clone(),
+        }
+    }
+
+    fn value(&mut self) -> Bytes {
+        match self.rng.random_range(0..400) {
+            0 => Bytes::from(vec![b'v'; self.rng.random_range(10_000..100_000)]),
+            1..100 => (0..self.rng.random_range(0..64)).map(|_| self.rng.random::<u8>()).collect(),
+            _ => self.values.choose(&mut self.rng).expect("values").clone(),
+        }
+    }
+
+    /// A key and a range_end: one key, a prefix, all from a key on, everything, or two keys in any order.
+    fn interval(&mut self) -> (Bytes, Bytes) {
+        let key = self.key();
+        match self.rng.random_range(0..10) {
+            0..4 => (key, Bytes::new()),
+            4..6 => {
+                let end = prefix_end(&key);
+                (key, end)
+            }
+            6 => (key, Bytes::from_static(b"\0")),
+            7 => (Bytes::from_static(b"\0"), Bytes::from_static(b"\0")),
+            _ => {
+                let end = self.key();
+                (key, end)
+            }
+        }
+    }
+
+    /// Mostly readable, sometimes just outside of what is.
+    fn a_revision(&mut self) -> i64 {
+        let first = self.compacted.max(1);
+        match self.rng.random_range(0..20) {
+            0 => self.compacted - 1,
+            1 => self.compacted,
+            2 => self.revision + self.rng.random_range(1..3),
+            3 => -self.rng.random_range(1..10),
+            4..8 => 0,
+            8..12 => self.revision,
+            _ => self.rng.random_range(first..=self.revision.max(first)),
+        }
+    }
+
+    fn filter_revision(&mut self) -> i64 {
+        if self.chance(94) { 0 } else { self.rng.random_range(-1..=self.revision + 1) }
+    }
+
+    fn limit(&mut self) -> i64 {
+        match self.rng.random_range(0..40) {
+            0 => -self.rng.random_range(1..5),
+            1 => i64::MAX,
+            2..20 => self.rng.random_range(1..12),
+            _ => 0,
+        }
+    }
+
+    fn range(&mut self, is_in_txn: bool) -> RangeRequest {
+        let (key, range_end) = self.interval();
+        let is_sorted = self.chance(40);
+        let unknown = i32::from(self.chance(1)) * 7;
+        RangeRequest {
+            key,
+            range_end,
+            limit: self.limit(),
+            revision: if self.chance(if is_in_txn { 85 } else { 50 }) { 0 } else { self.a_revision() },
+            sort_order: if is_sorted { self.rng.random_range(0..3) + unknown } else { 0 },
+            sort_target: if is_sorted { self.rng.random_range(0..5) } else { 0 },
+            serializable: self.rng.random(),
+            keys_only: self.chance(15),
+            count_only: self.chance(10),
+            min_mod_revision: self.filter_revision(),
+            max_mod_revision: self.filter_revision(),
+            min_create_revision: self.filter_revision(),
+            max_create_revision: self.filter_revision(),
+        }
+    }
+
+    /// Seldom with what a stream refuses (RST-6).
+    fn stream_range(&mut self) -> RangeRequest {
+        let mut request = self.range(false);
+        if self.chance(90) {
+            (request.sort_order, request.sort_target) = (0, 0);
+            (request.min_mod_revision, request.max_mod_revision) = (0, 0);
+            (request.min_create_revision, request.max_create_revision) = (0, 0);
+        }
+        request
+    }
+
+    fn put(&mut self) -> PutRequest {
+        let (ignore_value, ignore_lease) = (self.chance(6), self.chance(6));
+        PutRequest {
+            key: self.key(),
+            value: if ignore_value && self.chance(80) { Bytes::new() } else { self.value() },
+            lease: if ignore_lease && self.chance(80) { 0 } else { self.a_lease_for_a_put() },
+            prev_kv: self.rng.random(),
+            ignore_value,
+            ignore_lease,
+        }
+    }
+
+    fn a_lease_for_a_put(&mut self) -> i64 {
+        match self.rng.random_range(0..20) {
+            0 => 424_242,
+            1..6 => self.chosen_leases.choose(&mut self.rng).copied().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    fn delete_range(&mut self) -> DeleteRangeRequest {
+        // Everything at once only seldom, or there would be little to read.
+        let (key, mut range_end) = self.interval();
+        if range_end == b"\0"[..] && self.chance(80) {
+            range_end = Bytes::new();
+        }
+        DeleteRangeRequest { key, range_end, prev_kv: self.rng.random() }
+    }
+
+    fn txn(&mut self, depth: usize) -> TxnRequest {
+        let mut txn = TxnRequest {
+            compare: (0..self.rng.random_range(0..3)).map(|_| self.compare()).collect(),
+            success: (0..self.rng.random_range(0..5)).map(|_| self.request_op(depth)).collect(),
+            failure: (0..self.rng.random_range(0..3)).map(|_| self.request_op(depth)).collect(),
+        };
+        if depth == 0 && deletes_from_a_key_on(&txn) {
+            // The duplicate check overlooks such a delete (TXN-6b), and the reference dies of a put that then looks for the old value.
+            without_ignored(&mut txn);
+        }
+        txn
+    }
+
+    fn request_op(&mut self, depth: usize) -> RequestOp {
+        let request = match self.rng.random_range(0..100) {
+            0 => None,
+            1..25 => Some(Request::RequestRange(self.range(true))),
+            25..70 => Some(Request::RequestPut(self.put())),
+            70..85 => Some(Request::RequestDeleteRange(self.delete_range())),
+            _ if depth < 3 => Some(Request::RequestTxn(self.txn(depth + 1))),
+            _ => Some(Request::RequestRange(self.range(true))),
+        };
+        RequestOp { request }
+    }
+
+    fn compare(&mut self) -> Compare {
+        let (key, mut range_end) = self.interval();
+        if self.chance(70) {
+            range_end = Bytes::new();
+        }
+        let number = match self.rng.random_range(0..4) {
+            0 => 0,
+            1 => self.rng.random_range(0..4),
+            _ => self.rng.random_range(0..=self.revision),
+        };
+        let (target, target_union) = match self.rng.random_range(0..5) {
+            0 => (0, TargetUnion::Version(number.min(5))),
+            1 => (1, TargetUnion::CreateRevision(number)),
+            2 => (2, TargetUnion::ModRevision(number)),
+            3 => (3, TargetUnion::Value(self.value())),
+            _ => (4, TargetUnion::Lease(self.a_lease_for_a_put())),
+        };
+        // A union that is missing or of another target acts as 0 or empty (TXN-9).
+        let target_union = if self.chance(4) { None } else { Some(target_union) };
+        let target = if self.chance(3) { self.rng.random_range(0..5) } else { target };
+        Compare { result: self.rng.random_range(0..4), target, key, target_union, range_end }
+    }
+
+    fn compact(&mut self) -> Op {
+        let revision = match self.rng.random_range(0..10) {
+            0 => self.compacted,
+            1 => self.revision + 1,
+            2 => self.rng.random_range(-2..2),
+            3 => self.revision,
+            _ => self.rng.random_range(self.compacted.max(0)..=self.revision),
+        };
+        Op::Compact(CompactionRequest { revision, physical: self.rng.random() })
+    }
+
+    fn grant(&mut self) -> Op {
+        let ttl = match self.rng.random_range(0..20) {
+            0 => 9_000_000_001,
+            1 => 9_000_000_000,
+            _ => self.rng.random_range(TTLS),
+        };
+        if self.chance(30) {
+            return Op::Grant(LeaseRef::Generated(self.generated_count), ttl);
+        }
+        let id = match self.rng.random_range(0..10) {
+            0 => self.chosen_leases.choose(&mut self.rng).copied().unwrap_or(1),
+            1 => -self.rng.random_range(1..1000),
+            2 => i64::MAX - self.rng.random_range(0..3),
+            3 => i64::MIN + self.rng.random_range(0..3),
+            _ => self.rng.random_range(1..1000),
+        };
+        Op::Grant(LeaseRef::Chosen(id), ttl)
+    }
+
+    fn a_lease(&mut self) -> LeaseRef {
+        let generated = self.generated_leases.choose(&mut self.rng).copied();
+        let chosen = self.chosen_leases.choose(&mut self.rng).copied();
+        match (self.rng.random_range(0..10), generated, chosen) {
+            (0, ..) => LeaseRef::Chosen(self.rng.random_range(-3..3)),
+            (1..4, Some(number), _) => LeaseRef::Generated(number),
+            (_, _, Some(id)) => LeaseRef::Chosen(id),
+            _ => LeaseRef::Chosen(77),
+        }
+    }
+
+    fn watch(&mut self) -> Op {
+        let stream = self.rng.random_range(0..SHARED_STREAMS + FUTURE_STREAMS);
+        let is_future = stream >= SHARED_STREAMS;
+        let Some(live) = &self.streams[stream] else { return Op::OpenStream(stream) };
+        let live = live.clone();
+        if self.chance(3) {
+            return Op::CloseStream(stream);
+        }
+        let is_full = live.len() >= if is_future { 1 } else { 12 };
+        if is_full || (self.chance(30) && !is_future) {
+            return Op::Cancel(stream, live.choose(&mut self.rng).copied().unwrap_or(999));
+        }
+        let (key, range_end) = self.interval();
+        let start_revision = match self.rng.random_range(0..10) {
+            _ if is_future => self.revision + self.rng.random_range(1..40),
+            0 => self.compacted - 1,
+            1 => -self.rng.random_range(1..3),
+            2 => self.compacted.max(1),
+            3..6 => self.rng.random_range(self.compacted.max(1)..=self.revision.max(self.compacted)),
+            _ => 0,
+        };
+        let filters = match self.rng.random_range(0..10) {
+            0 => vec![FilterType::Noput.into()],
+            1 => vec![FilterType::Nodelete.into()],
+            2 => vec![FilterType::Noput.into(), FilterType::Nodelete.into()],
+            _ => Vec::new(),
+        };
+        let watch_id = match self.rng.random_range(0..10) {
+            0 => self.rng.random_range(1..20),
+            1 => live.choose(&mut self.rng).copied().unwrap_or(0),
+            2 => -self.rng.random_range(2..5),
+            _ => 0,
+        };
+        let (prev_kv, fragment) = (self.rng.random(), self.chance(30));
+        Op::Watch(
+            stream,
+            WatchCreateRequest { key, range_end, start_revision, progress_notify: self.rng.random(), filters, prev_kv, watch_id, fragment },
+        )
+    }
+}
+
+/// The end of the interval of all keys with this prefix, as clients compute it (RNG-2).
+pub fn prefix_end(prefix: &[u8]) -> Bytes {
+    let kept = prefix.iter().rposition(|byte| *byte < 0xff);
+    match kept {
+        Some(last) => {
+            let mut end = prefix[..=last].to_vec();
+            end[last] += 1;
+            end.into()
+        }
+        None => Bytes::from_static(b"\0"),
+    }
+}
+
+fn deletes_from_a_key_on(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
+        Some(Request::RequestDeleteRange(request)) => request.range_end == b"\0"[..],
+        Some(Request::RequestTxn(nested)) => deletes_from_a_key_on(nested),
+        _ => false,
+    })
+}
+
+fn without_ignored(txn: &mut TxnRequest) {
+    for op in txn.success.iter_mut().chain(&mut txn.failure) {
+        match &mut op.request {
+            Some(Request::RequestPut(request)) => (request.ignore_value, request.ignore_lease) = (false, false),
+            Some(Request::RequestTxn(nested)) => without_ignored(nested),
+            _ => {}
+        }
+    }
+}
