@@ -101,6 +101,14 @@ impl Registry {
         TextEncoder::new().encode_to_string(&self.registry.gather()).expect("what is registered can be written")
     }
 
+    /// The present value of a counter or gauge without labels.
+    pub fn value(&self, name: &str) -> Option<f64> {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name)?;
+        let metric = family.get_metric().first()?;
+        Some(if family.get_field_type() == MetricType::COUNTER { metric.get_counter().get_value() } else { metric.get_gauge().get_value() })
+    }
+
     fn add<M: Collector + Clone + 'static>(&self, metric: M) -> M {
         self.registry.register(Box::new(metric.clone())).expect(NAMES);
         metric
