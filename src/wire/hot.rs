@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use super::etcdserverpb::ResponseHeader;
 
+pub use super::watch_response::WatchResponse;
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RangeResponse {
     #[prost(message, optional, tag = "1")]
@@ -74,25 +76,4 @@ pub mod response_op {
         #[prost(message, tag = "4")]
         Txn(super::TxnResponse),
     }
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct WatchResponse {
-    #[prost(message, optional, tag = "1")]
-    pub header: Option<ResponseHeader>,
-    #[prost(int64, tag = "2")]
-    pub watch_id: i64,
-    #[prost(bool, tag = "3")]
-    pub created: bool,
-    #[prost(bool, tag = "4")]
-    pub canceled: bool,
-    #[prost(int64, tag = "5")]
-    pub compact_revision: i64,
-    #[prost(string, tag = "6")]
-    pub cancel_reason: String,
-    #[prost(bool, tag = "7")]
-    pub fragment: bool,
-    /// Encoded `mvccpb.Event`.
-    #[prost(bytes = "bytes", repeated, tag = "11")]
-    pub events: Vec<Bytes>,
 }

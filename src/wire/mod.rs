@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod hot;
+pub mod watch_response;
 
 pub mod mvccpb {
     tonic::include_proto!("mvccpb");

@@ -74,9 +74,19 @@ fn a_cut_below_the_flushed_index_is_refused() {
 
 #[test]
 fn any_flipped_bit_is_refused_or_changes_nothing() {
-    let (mut bytes, replay) = whole();
+    let (bytes, replay) = whole();
+    flip_every_bit(bytes, &replay);
+    // The same with a hard state at the end, which reads as an entry with one bit of its type turned round.
+    let fs = MemoryFileSystem::default();
+    let wal = log_of(&fs, 4);
+    let end = wal.offset as usize;
+    drop(wal);
+    flip_every_bit(fs.bytes(&first_segment())[..end].to_vec(), &open(&fs).unwrap().1);
+}
+
+fn flip_every_bit(mut bytes: Vec<u8>, replay: &Replay) {
+    let end = bytes.len();
     bytes.resize(1024, 0);
-    let end = whole().0.len();
     let (mut refused, mut harmless) = (0, 0);
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);

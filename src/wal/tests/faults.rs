@@ -55,6 +55,24 @@ fn no_space_at_any_write_moves_nothing_and_the_same_call_works_again() {
 }
 
 #[test]
+fn a_write_that_found_no_space_leaves_nothing_behind_a_shorter_one() {
+    let fs = MemoryFileSystem::default();
+    let mut wal = log_of(&fs, 1);
+    let many: Vec<_> = (2..6).map(|index| entry(index, 1, vec![2; 100])).collect();
+    fs.set_fault(Some(Fault::NoSpaceAt(0)));
+    assert!(wal.append(&many, None).unwrap_err().is_no_space());
+    assert!(fs.was_hit());
+    fs.set_fault(None);
+    assert_eq!(wal.last_index(), 1);
+    wal.append(&[entry(2, 1, "short")], None).unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    fs.crash();
+    let (_, replay) = open(&fs).unwrap();
+    assert_eq!((replay.entries.last(), replay.repaired), (Some(&entry(2, 1, "short")), None));
+}
+
+#[test]
 fn a_crash_right_after_running_out_of_space_leaves_a_log_that_opens() {
     for n in 0..40 {
         let fs = MemoryFileSystem::default();
