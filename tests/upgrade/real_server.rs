@@ -95,11 +95,12 @@ impl RealServer {
         answer.kvs.first().map(|kv| kv.value.to_vec())
     }
 
-    /// Ends the server the way an operator would, and waits for it.
-    pub fn stop(mut self) {
+    /// Ends the server the way an operator would, and waits for it, while the caller's runtime goes on closing the
+    /// connections that the server waits for.
+    pub async fn stop(mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let _ = self.wait();
+        tokio::task::spawn_blocking(move || self.wait()).await.unwrap();
     }
 
     /// Waits until the server has ended by itself; answers how, and its log.

@@ -80,7 +80,7 @@ async fn a_log_of_the_real_server_decodes_and_is_written_again_bit_for_bit() {
     for (key, value) in &wanted {
         server.put(key, value.to_vec()).await;
     }
-    server.stop();
+    server.stop().await;
 
     let (wal, replay) = open(home.path());
     drop(wal);
@@ -131,7 +131,7 @@ async fn the_real_server_starts_on_a_log_that_we_wrote() {
     }
     assert_eq!((server.get("lost").await, server.get("won").await), (None, Some(b"y".to_vec())));
     server.put("theirs", "z").await;
-    server.stop();
+    server.stop().await;
 
     let (wal, replay) = open(home.path());
     drop(wal);
@@ -152,7 +152,7 @@ async fn a_log_goes_back_and_forth_and_each_side_reads_what_the_other_appended()
         for at in 0..4 {
             server.put(&format!("theirs {round} {at}"), "theirs").await;
         }
-        server.stop();
+        server.stop().await;
 
         let (mut wal, replay) = open(home.path());
         assert_eq!(replay.repaired, None);
@@ -171,7 +171,7 @@ async fn a_torn_tail_that_we_mended_is_whole_for_the_real_server() {
     let addresses = Addresses::free("m1");
     let server = RealServer::start(home.path(), &addresses, &[]);
     server.put("kept", "x").await;
-    server.stop();
+    server.stop().await;
     let (mut wal, replay) = open(home.path());
     let last = wal.last_index();
     let torn = put_entry(last + 1, replay.hard_state.term, "torn", vec![7; 3000]);
@@ -190,11 +190,11 @@ async fn a_torn_tail_that_we_mended_is_whole_for_the_real_server() {
     drop(wal);
     let server = RealServer::start(home.path(), &addresses, &[]);
     assert_eq!((server.get("kept").await, server.get("torn").await), (Some(b"x".to_vec()), None));
-    server.stop();
+    server.stop().await;
 }
 
-#[test]
-fn a_real_server_cannot_open_a_log_that_we_hold() {
+#[tokio::test]
+async fn a_real_server_cannot_open_a_log_that_we_hold() {
     let home = tempfile::tempdir().unwrap();
     let addresses = Addresses::free("m1");
     let (_, metadata, founded) = founding(&addresses);
@@ -205,14 +205,14 @@ fn a_real_server_cannot_open_a_log_that_we_hold() {
     let (status, log) = RealServer::spawn(home.path(), &addresses, &[]).wait();
     assert!(!status.success() && log.contains("locked"), "{status}\n{log}");
     drop(wal);
-    RealServer::start(home.path(), &addresses, &[]).stop();
+    RealServer::start(home.path(), &addresses, &[]).stop().await;
 }
 
-#[test]
-fn a_log_that_a_real_server_holds_is_refused() {
+#[tokio::test]
+async fn a_log_that_a_real_server_holds_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let server = RealServer::start(home.path(), &Addresses::free("m1"), &[]);
     let refused = Wal::open(Arc::new(RealFileSystem), &wal_dir(home.path()), Options::default(), 0);
     assert!(matches!(refused, Err(etcd::wal::Error::Locked { .. })));
-    server.stop();
+    server.stop().await;
 }
