@@ -140,7 +140,7 @@ impl<'a> Txn<'a> {
                 self.writer.staged.walk(&index, &interval, at, &mut |key, seen| {
                     visited += 1;
                     if let Some(mut item) = plan.item(key.into(), seen.found()) {
-                        if let Seen::Staged(change) = seen {
+                        if let (Seen::Staged(change), true) = (seen, plan.wants_values()) {
                             item.record = Some(change.record.clone());
                         }
                         items.push(item);
