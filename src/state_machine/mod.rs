@@ -24,7 +24,8 @@ mod effects;
 mod kv;
 mod lease;
 pub mod quota;
-pub mod txn;
+pub mod read;
+mod txn;
 
 #[cfg(test)]
 mod tests;

@@ -142,7 +142,7 @@ fn values_hold(txn: &Txn<'_>, compare: &Compare) -> Result<bool, Stop> {
     Ok(!records.is_empty())
 }
 
-fn value_holds(compare: &Compare, record: &Bytes) -> Result<bool, storage::Error> {
+pub(super) fn value_holds(compare: &Compare, record: &Bytes) -> Result<bool, storage::Error> {
     let found = KeyValue::decode(record.clone()).map_err(|error| storage::Error::Fault(format!("a record does not decode: {error}")))?;
     let wanted: &[u8] = match &compare.target_union {
         Some(TargetUnion::Value(value)) => value,
@@ -151,7 +151,7 @@ fn value_holds(compare: &Compare, record: &Bytes) -> Result<bool, storage::Error
     Ok(result_holds(compare, found.value[..].cmp(wanted)))
 }
 
-fn holds_for(compare: &Compare, current: Option<&Current>) -> bool {
+pub(super) fn holds_for(compare: &Compare, current: Option<&Current>) -> bool {
     // A target without its value, or with that of another target, means zero (TXN-9).
     let (found, wanted) = match (CompareTarget::try_from(compare.target), &compare.target_union) {
         (Ok(CompareTarget::Version), union) => {

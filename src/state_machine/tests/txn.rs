@@ -240,3 +240,58 @@ fn a_transaction_moves_keys_between_leases() {
     assert_eq!(bench.machine.leases().keys(8), ["a"]);
     assert_eq!(bench.machine.leases().keys(9), ["b", "n"]);
 }
+
+#[test]
+fn a_transaction_that_only_reads_is_told_from_others() {
+    use read::{is_read_only, is_serializable};
+    let serializable = |key| op(request_op::Request::RequestRange(RangeRequest { serializable: true, ..range(key, "") }));
+    assert!(is_read_only(&then(vec![range_op("a")])) && !is_serializable(&then(vec![range_op("a")])));
+    assert!(is_serializable(&then(vec![serializable("a")])));
+    assert!(!is_serializable(&TxnRequest { failure: vec![range_op("a")], ..then(vec![serializable("a")]) }));
+    assert!(!is_read_only(&TxnRequest { failure: vec![delete_op("a")], ..TxnRequest::default() }));
+    assert!(!is_read_only(&then(vec![txn_op(then(vec![range_op("a")]))])));
+    let compares_alone = TxnRequest { compare: vec![version("a", Equal, 1)], ..TxnRequest::default() };
+    assert!(is_read_only(&compares_alone) && is_serializable(&compares_alone));
+}
+
+/// The same question to a reader and through the log.
+fn both_ways(bench: &mut Bench, request: &TxnRequest) -> (Result<hot::TxnResponse, Error>, Result<hot::TxnResponse, Error>) {
+    let read = read::read(bench.machine.reader(), request).map_err(|error| match error {
+        mvcc::RangeError::Rejected(error) => error,
+        mvcc::RangeError::Storage(error) => panic!("{error}"),
+    });
+    let applied = bench.reply(Action::Txn(request.clone())).map(|response| match response {
+        Response::Txn(response) => response,
+        other => panic!("{other:?}"),
+    });
+    (read, applied)
+}
+
+#[test]
+fn a_reader_answers_a_transaction_as_apply_does() {
+    let mut bench = stocked();
+    bench.reply(compaction(4)).unwrap();
+    let mut compares = vec![];
+    for result in [Equal, NotEqual, Greater, Less] {
+        for (key, range_end) in [("a", ""), ("zz", ""), ("a", "d"), ("m", "n"), ("a", "\0"), ("\0", "\0")] {
+            for target in [CompareTarget::Version, CompareTarget::Create, CompareTarget::Mod, CompareTarget::Lease] {
+                compares.push(compare(key, range_end, target, result, None));
+            }
+            compares.push(value(key, range_end, result, "v"));
+            compares.push(compare(key, range_end, CompareTarget::Version, result, Some(TargetUnion::Version(2))));
+        }
+    }
+    for compare in compares {
+        let request =
+            TxnRequest { compare: vec![compare.clone()], success: vec![range_op("a"), range_op("zz")], failure: vec![range_op("b")] };
+        let (read, applied) = both_ways(&mut bench, &request);
+        assert_eq!(read, applied, "{compare:?}");
+        assert!(applied.is_ok());
+    }
+    for revision in [-1, 3, 4, 5, 6] {
+        let at = op(request_op::Request::RequestRange(RangeRequest { limit: 1, revision, ..range("a", "\0") }));
+        let (read, applied) = both_ways(&mut bench, &then(vec![at]));
+        assert_eq!(read, applied, "at {revision}");
+        assert_eq!(applied.is_ok(), [4, 5].contains(&revision));
+    }
+}
