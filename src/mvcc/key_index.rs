@@ -98,7 +98,7 @@ pub(super) enum Walk {
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
     live: Tree<Live>,
-    past: Tree<Vec<Past>>,
+    past: Tree<VecDeque<Past>>,
     births: VecDeque<Birth>,
     /// How many births were dropped before the first one held: a birth's place never changes.
     births_dropped: u64,
@@ -143,7 +143,7 @@ impl Past {
     }
 
     /// The change that a key with these older ones held at `at`.
-    fn at(all: &[Past], at: i64) -> Option<Found> {
+    fn at(all: &VecDeque<Past>, at: i64) -> Option<Found> {
         let newer = all.partition_point(|past| past.main <= at);
         all.get(newer.checked_sub(1)?)?.found()
     }
@@ -306,22 +306,25 @@ impl KeyIndex {
     fn push_past(&mut self, key: &Key, past: Past) {
         self.past_len += 1;
         match self.past.get_mut(key) {
-            Some((_, all)) => all.push(past),
+            Some((_, all)) => all.push_back(past),
             None => {
-                self.past.insert(key.clone(), vec![past]);
+                self.past.insert(key.clone(), VecDeque::from([past]));
             }
         }
     }
 
-    /// Forgets a key's changes up to `revision`, which the sweep has removed.
+    /// Forgets a change that the sweep has removed. It is the key's oldest, but for a tombstone at the compact revision.
     pub fn prune(&mut self, key: &Key, revision: Revision) {
         let Some((_, all)) = self.past.get_mut(key) else { return };
-        let gone = all.partition_point(|past| past.revision() <= revision);
-        self.past_len -= gone;
-        if gone == all.len() {
+        let place = all.partition_point(|past| past.revision() < revision);
+        if all.get(place).is_none_or(|past| past.revision() != revision) {
+            return;
+        }
+        self.past_len -= 1;
+        all.remove(place);
+        if all.is_empty() {
             self.past.remove(key);
-        } else {
-            all.drain(..gone);
+        } else if all.len() * 4 < all.capacity() {
             all.shrink_to(all.len() * 2);
         }
     }

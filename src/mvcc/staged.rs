@@ -16,7 +16,7 @@ use super::cache;
 use super::interval::Interval;
 use super::key_index::{Found, KeyIndex, Walk};
 use super::revision::Revision;
-use super::writer::Event;
+use super::writer::{Event, Previous};
 
 #[derive(Debug)]
 pub(super) struct Change {
@@ -27,6 +27,8 @@ pub(super) struct Change {
     pub version: i64,
     pub lease: i64,
     pub record: Bytes,
+    /// The key's record before the transaction that made this change.
+    pub before: Previous,
     /// The same key's change before this one, if it is staged too.
     pub earlier: Option<u32>,
 }

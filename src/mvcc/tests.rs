@@ -1,4 +1,7 @@
-//! The store as a whole: the worked example, histories against a naive model, restarts.
+//! The store as a whole: stories with known ends, golden hashes, histories against a naive model.
 
 mod engine;
 mod example;
+mod golden;
+mod history;
+mod model;

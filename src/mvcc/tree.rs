@@ -70,10 +70,6 @@ impl<V> Tree<V> {
         self.len
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub fn get(&self, key: &[u8]) -> Option<(&Key, &V)> {
         let leaf = self.leaf_of(key);
         let at = leaf.keys.search(key).ok()?;
@@ -140,24 +136,6 @@ impl<V> Tree<V> {
                     node = &branch.children[child];
                 }
                 Node::Leaf(leaf) => return below + leaf.keys.search(key).unwrap_or_else(|at| at),
-            }
-        }
-    }
-
-    /// The key with exactly `n` smaller ones.
-    pub fn nth(&self, mut n: usize) -> Option<(&Key, &V)> {
-        let mut node = &self.root;
-        loop {
-            match node {
-                Node::Branch(branch) => {
-                    let mut child = 0;
-                    while n >= *branch.counts.get(child)? {
-                        n -= branch.counts[child];
-                        child += 1;
-                    }
-                    node = &branch.children[child];
-                }
-                Node::Leaf(leaf) => return Some((leaf.keys.keys.get(n)?, &leaf.values[n])),
             }
         }
     }
@@ -468,6 +446,24 @@ mod tests {
     use super::*;
 
     impl<V> Tree<V> {
+        /// The key with exactly `n` smaller ones.
+        fn nth(&self, mut n: usize) -> Option<(&Key, &V)> {
+            let mut node = &self.root;
+            loop {
+                match node {
+                    Node::Branch(branch) => {
+                        let mut child = 0;
+                        while n >= *branch.counts.get(child)? {
+                            n -= branch.counts[child];
+                            child += 1;
+                        }
+                        node = &branch.children[child];
+                    }
+                    Node::Leaf(leaf) => return Some((leaf.keys.keys.get(n)?, &leaf.values[n])),
+                }
+            }
+        }
+
         /// Walks the whole tree and checks what the head of this file promises.
         fn check(&self) {
             fn below<V>(node: &Node<V>, is_root: bool, depth: usize, depths: &mut Vec<usize>) -> usize {
@@ -559,7 +555,7 @@ mod tests {
                     tree.check();
                 }
             }
-            assert!(tree.is_empty());
+            assert_eq!(tree.len(), 0);
             assert!(tree.iter_from(b"").next().is_none());
         }
     }

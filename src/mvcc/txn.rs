@@ -140,7 +140,7 @@ impl<'a> Txn<'a> {
                 self.writer.staged.walk(&index, &interval, at, &mut |key, seen| {
                     visited += 1;
                     if let Some(mut item) = plan.item(key.into(), seen.found()) {
-                        if let Seen::Staged(change) = seen {
+                        if let (Seen::Staged(change), true) = (seen, plan.wants_values()) {
                             item.record = Some(change.record.clone());
                         }
                         items.push(item);
@@ -255,9 +255,7 @@ impl<'a> Txn<'a> {
     /// Without asking the engine: events whose watchers do not want it would have paid for nothing.
     fn previous_of(&self, seen: &Seen<'_>) -> Previous {
         match seen {
-            Seen::Staged(change) if change.revision.main <= self.begin => Previous::Kv(change.record.clone()),
-            // The key changed in this very transaction: before the event means before the transaction (EVT-3).
-            Seen::Staged(change) => self.event_at(change.revision).map_or(Previous::None, |event| event.prev.clone()),
+            Seen::Staged(change) => Previous::Kv(change.record.clone()),
             Seen::Merged(found) => match self.writer.reader.shared.cache.read().get(found.slot, found.revision) {
                 Some(record) => Previous::Kv(record),
                 None => Previous::Stored(found.revision),
@@ -265,13 +263,12 @@ impl<'a> Txn<'a> {
         }
     }
 
-    fn event_at(&self, revision: Revision) -> Option<&Event> {
-        self.writer.staged.events.iter().rev().find(|event| event.revision == revision)
-    }
-
-    fn stage(&mut self, encoded: Encoded, create: i64, version: i64, lease: i64, prev: Previous) {
+    fn stage(&mut self, encoded: Encoded, create: i64, version: i64, lease: i64, before: Previous) {
         let Encoded { event, record, key } = encoded;
         let is_delete = version == 0;
+        // Before the event means before the transaction, whatever else that did to the key (EVT-3, TXN-6b).
+        let earlier = if self.sub > 0 { self.writer.staged.latest(&key).filter(|change| change.revision.main > self.begin) } else { None };
+        let before = earlier.map_or(before, |change| change.before.clone());
         let revision = Revision { main: self.begin + 1, sub: self.sub };
         self.sub += 1;
         self.writer.revision = revision.main;
@@ -282,9 +279,9 @@ impl<'a> Txn<'a> {
         self.batch.put(Keyspace::Index, index_key, row);
         self.writer.ledger.add(record.len(), is_delete);
         let is_create = !is_delete && create == revision.main;
-        let prev = if is_create { Previous::None } else { prev };
+        let prev = if is_create { Previous::None } else { before.clone() };
         let event = Event { key: key.clone(), revision, is_delete, is_create, encoded: event, prev };
-        self.writer.staged.push(Change { key, revision, create, version, lease, record, earlier: None }, event);
+        self.writer.staged.push(Change { key, revision, create, version, lease, record, before, earlier: None }, event);
     }
 }
 
