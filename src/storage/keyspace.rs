@@ -12,6 +12,22 @@
 //!   members..  hex id                                    -> JSON                       FMT-14
 //!   local      (ours) layout stamp, high-water sizes, sweep progress
 //! ```
+//!
+//! Where the disk engine keeps them (`Keyspace::place`): a column family each for the two large keyspaces, and one for all
+//! the rest, where a key begins with one byte that names its keyspace.
+//!
+//! ```text
+//!   family `key`      key rows, as above
+//!   family `index`    index rows, as above
+//!   family `rest`     'a' alarm   'h' auth   'r' authRoles   'u' authUsers   'c' cluster   'e' lease
+//!                     'm' members 'x' members_removed        't' meta        'l' local
+//! ```
+//!
+//! The whole layout carries one stamp, `local` / `layout` (`LAYOUT`); an engine with another stamp is refused. A change of
+//! anything above needs a new stamp.
+
+/// The stamp of the layout drawn above.
+pub const LAYOUT: &[u8] = b"1";
 
 /// One of etcd's buckets, or one of our own two (`Index`, `Local`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +82,47 @@ impl Keyspace {
     }
 }
 
+/// A column family of the disk engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Key,
+    Index,
+    Rest,
+}
+
+impl Family {
+    pub const ALL: [Family; 3] = [Family::Key, Family::Index, Family::Rest];
+}
+
+/// Where the disk engine keeps a keyspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub family: Family,
+    /// What every key of the keyspace begins with there, if it shares its family.
+    pub prefix: Option<u8>,
+}
+
+impl Keyspace {
+    /// The picture of families above, as code.
+    pub fn place(self) -> Place {
+        let rest = |prefix| Place { family: Family::Rest, prefix: Some(prefix) };
+        match self {
+            Keyspace::Key => Place { family: Family::Key, prefix: None },
+            Keyspace::Index => Place { family: Family::Index, prefix: None },
+            Keyspace::Alarm => rest(b'a'),
+            Keyspace::Auth => rest(b'h'),
+            Keyspace::AuthRoles => rest(b'r'),
+            Keyspace::AuthUsers => rest(b'u'),
+            Keyspace::Cluster => rest(b'c'),
+            Keyspace::Lease => rest(b'e'),
+            Keyspace::Members => rest(b'm'),
+            Keyspace::MembersRemoved => rest(b'x'),
+            Keyspace::Meta => rest(b't'),
+            Keyspace::Local => rest(b'l'),
+        }
+    }
+}
+
 /// Keys of the `meta` keyspace.
 pub mod meta {
     pub const CONSISTENT_INDEX: &[u8] = b"consistent_index";
@@ -81,4 +138,20 @@ pub mod local {
     pub const LAYOUT: &[u8] = b"layout";
     pub const DB_SIZE: &[u8] = b"db_size";
     pub const SWEEP: &[u8] = b"sweep";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_keyspaces_share_a_place() {
+        let mut all = Keyspace::BUCKETS.to_vec();
+        all.extend([Keyspace::Index, Keyspace::Local]);
+        for (i, a) in all.iter().enumerate() {
+            for b in &all[..i] {
+                assert_ne!(a.place(), b.place(), "{a:?} and {b:?}");
+            }
+        }
+    }
 }

@@ -13,6 +13,10 @@
 //! Does not know what the bytes mean; `keyspace` draws the keys.
 
 pub mod keyspace;
+pub mod memory;
+pub mod rocks;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
