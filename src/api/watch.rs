@@ -191,3 +191,7 @@ fn respond(message: Message, header: ResponseHeader) -> WatchResponse {
     }
     response
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
