@@ -8,7 +8,7 @@ use crate::{
 
 /// Lists and disarms alarms
 #[derive(Debug, clap::Args)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true, override_usage = "etcdctl alarm <command>")]
 pub struct Alarm {
     #[command(subcommand)]
     command: Command,
@@ -17,11 +17,13 @@ pub struct Alarm {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Disarms all alarms
+    #[command(override_usage = "etcdctl alarm disarm")]
     Disarm {
         #[arg(hide = true)]
         args: Vec<String>,
     },
     /// Lists all alarms
+    #[command(override_usage = "etcdctl alarm list")]
     List {
         #[arg(hide = true)]
         args: Vec<String>,

@@ -65,14 +65,14 @@ pub enum Parsed {
 pub fn parse(args: Vec<OsString>) -> Result<Parsed, Failure> {
     let mut tree = tree(true);
     let is_separator_last = args.last().is_some_and(|arg| arg == "--");
-    let matches = match tree.try_get_matches_from_mut(args) {
+    let matches = match tree.try_get_matches_from_mut(&args) {
         Ok(matches) => matches,
         Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) => {
             return Ok(Parsed::Help(e.render().to_string()));
         }
-        Err(e) => return Err(explain(&e)),
+        Err(e) => return Err(explain(&e, &args)),
     };
-    let command = CommandLine::from_arg_matches(&matches).map_err(|e| explain(&e))?.command;
+    let command = CommandLine::from_arg_matches(&matches).map_err(|e| explain(&e, &args))?.command;
     let Some(command) = command else { return Ok(Parsed::Help(tree.render_help().to_string())) };
     if let Command::Watch(watch) = &command
         && watch.exec.is_empty()
@@ -120,10 +120,12 @@ fn as_etcd_reads(command: clap::Command) -> clap::Command {
                 .require_equals(true)
                 .default_missing_value("true")
                 .default_value("false")
+                .value_name("bool")
                 .hide_default_value(true)
-                .hide_possible_values(true)
                 .value_parser(number::parse_bool),
-            ArgAction::Set if !arg.is_positional() => arg.allow_hyphen_values(true),
+            // The usage line shows them.
+            _ if arg.is_positional() => arg.hide(true),
+            ArgAction::Set => arg.allow_hyphen_values(true),
             _ => arg,
         })
         .mut_subcommands(as_etcd_reads)
@@ -150,19 +152,31 @@ fn parse_line<T: FromArgMatches>(words: Vec<OsString>, command: clap::Command) -
     T::from_arg_matches(&as_etcd_reads(command).try_get_matches_from(words)?)
 }
 
-fn explain(error: &clap::Error) -> Failure {
-    let failure = Failure::general(first_line(error));
-    if error.kind() == ErrorKind::InvalidSubcommand {
-        return failure.with_advice("Run 'etcdctl --help' for usage.\n");
+/// What is wrong, and how the command is used; `args` say which command it was.
+fn explain(error: &clap::Error, args: &[OsString]) -> Failure {
+    let tree = tree(true);
+    let (mut command, mut path) = (&tree, "etcdctl".to_owned());
+    for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
+        let mut candidates = command.get_subcommands().filter(|c| !arg.is_empty() && c.get_name().starts_with(arg));
+        if let (Some(found), None) = (candidates.next(), candidates.next()) {
+            path = format!("{path} {}", found.get_name());
+            command = found;
+        }
     }
-    let hint = match context(error, ContextKind::InvalidArg) {
+    let value_hint = match context(error, ContextKind::InvalidArg) {
         Some(arg) if error.kind() == ErrorKind::UnknownArgument && !arg.starts_with("--") => {
             "A value that begins with - goes after --, as in: etcdctl put <key> -- <value>\n"
         }
         _ => "",
     };
-    let usage = context(error, ContextKind::Usage).map(|usage| format!("{usage}\n")).unwrap_or_default();
-    failure.with_advice(format!("{hint}{usage}"))
+    if let Some(unknown) = context(error, ContextKind::InvalidSubcommand) {
+        let names: Vec<_> = command.get_subcommands().map(|c| c.get_name()).collect();
+        let advice = format!("Commands: {}\nRun '{path} --help' for usage.\n", names.join(", "));
+        return Failure::general(format!("unknown command {unknown:?} for {path:?}")).with_advice(advice);
+    }
+    let usage = command.clone().render_usage();
+    Failure::general(first_line(error))
+        .with_advice(format!("{value_hint}{usage}\nRun '{path} --help' for the flags, 'etcdctl options' for the global ones.\n"))
 }
 
 /// What is wrong, in the words of etcd's flag library.
@@ -177,8 +191,7 @@ pub fn first_line(error: &clap::Error) -> String {
             None => format!("unexpected argument {arg:?}"),
         },
         ErrorKind::InvalidSubcommand => {
-            let command = context(error, ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("unknown command {command:?} for \"etcdctl\"")
+            format!("unknown command {:?}", context(error, ContextKind::InvalidSubcommand).unwrap_or_default())
         }
         ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues if value.is_empty() => {
             format!("flag needs an argument: {name}")

@@ -5,6 +5,7 @@ use crate::wire::etcdserverpb::CompactionRequest;
 
 /// Discards the history before a revision
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "etcdctl compaction [options] <revision>")]
 pub struct Compaction {
     #[arg(value_name = "revision", num_args = 0..)]
     args: Vec<String>,

@@ -9,6 +9,7 @@ use super::{Failure, command_line};
 
 /// Writes a completion script for bash, zsh, fish or powershell
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "etcdctl completion <bash|zsh|fish|powershell>")]
 pub struct Completion {
     #[arg(value_name = "shell", num_args = 0..)]
     args: Vec<String>,

@@ -5,6 +5,7 @@ use crate::{print::text, wire::etcdserverpb::DefragmentRequest};
 
 /// Has members give unused storage back
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "etcdctl defrag [options]")]
 pub struct Defrag {
     #[arg(hide = true)]
     _ignored: Vec<String>,

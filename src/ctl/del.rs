@@ -17,6 +17,7 @@ const SECOND_THOUGHTS: Duration = Duration::from_secs(2);
 
 /// Deletes a key, or the keys from <key> up to, but not including, <range_end>
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "etcdctl del [options] <key> [range_end]")]
 pub struct Del {
     #[arg(value_names = ["key", "range_end"], num_args = 0..)]
     pub args: Vec<OsString>,

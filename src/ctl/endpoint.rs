@@ -16,7 +16,7 @@ const CLUSTER_VARIABLE: &str = "ETCDCTL_CLUSTER";
 
 /// Shows how the endpoints are
 #[derive(Debug, clap::Args)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true, override_usage = "etcdctl endpoint <command>")]
 pub struct Endpoint {
     /// Every member of the cluster, not only the endpoints
     #[arg(long = "cluster", id = "all")]
@@ -28,11 +28,13 @@ pub struct Endpoint {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Tells whether each endpoint can commit
+    #[command(override_usage = "etcdctl endpoint health [options]")]
     Health(Which),
     /// Shows what each endpoint says of itself
+    #[command(override_usage = "etcdctl endpoint status [options]")]
     Status(Which),
     /// Shows the hash of each endpoint's key space
-    #[command(name = "hashkv")]
+    #[command(name = "hashkv", override_usage = "etcdctl endpoint hashkv [options]")]
     HashKv {
         #[command(flatten)]
         which: Which,

@@ -16,6 +16,7 @@ use crate::{
 
 /// Shows a key, or the keys of a range
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "etcdctl get [options] <key> [range_end]")]
 pub struct Get {
     #[arg(value_names = ["key", "range_end"], num_args = 0..)]
     pub args: Vec<OsString>,

@@ -9,7 +9,7 @@ use crate::{
 
 /// Grants, revokes and renews leases
 #[derive(Debug, clap::Args)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true, override_usage = "etcdctl lease <command>")]
 pub struct Lease {
     #[command(subcommand)]
     command: Command,
@@ -18,17 +18,19 @@ pub struct Lease {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Grants a lease that lives for <ttl> seconds
+    #[command(override_usage = "etcdctl lease grant <ttl>")]
     Grant {
         #[arg(value_name = "ttl", num_args = 0..)]
         args: Vec<String>,
     },
     /// Ends a lease and deletes the keys attached to it
+    #[command(override_usage = "etcdctl lease revoke <leaseID>")]
     Revoke {
         #[arg(value_name = "leaseID", num_args = 0..)]
         args: Vec<String>,
     },
     /// Shows how long a lease still lives
-    #[command(name = "timetolive")]
+    #[command(name = "timetolive", override_usage = "etcdctl lease timetolive [options] <leaseID>")]
     TimeToLive {
         #[arg(value_name = "leaseID", num_args = 0..)]
         args: Vec<String>,
@@ -37,11 +39,13 @@ enum Command {
         keys: bool,
     },
     /// Lists all leases
+    #[command(override_usage = "etcdctl lease list")]
     List {
         #[arg(hide = true)]
         _ignored: Vec<String>,
     },
     /// Renews a lease again and again
+    #[command(override_usage = "etcdctl lease keep-alive [options] <leaseID>")]
     KeepAlive {
         #[arg(value_name = "leaseID", num_args = 0..)]
         args: Vec<String>,

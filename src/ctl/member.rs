@@ -5,7 +5,7 @@ use crate::{print::Answer, wire::etcdserverpb::MemberListRequest};
 
 /// Shows the members of the cluster
 #[derive(Debug, clap::Args)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true, override_usage = "etcdctl member <command>")]
 pub struct Member {
     #[command(subcommand)]
     command: Command,
@@ -14,6 +14,7 @@ pub struct Member {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Lists all members
+    #[command(override_usage = "etcdctl member list [options]")]
     List {
         #[arg(hide = true)]
         _ignored: Vec<String>,

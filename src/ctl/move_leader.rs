@@ -8,6 +8,7 @@ use crate::{
 
 /// Hands leadership to another member
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "etcdctl move-leader <memberID>")]
 pub struct MoveLeader {
     #[arg(value_name = "memberID", num_args = 0..)]
     args: Vec<String>,
@@ -16,8 +17,7 @@ pub struct MoveLeader {
 impl MoveLeader {
     pub async fn run(self, session: Session<'_>) -> Result<(), Failure> {
         let [target] = &self.args[..] else { return Err(Failure::bad_args("move-leader command needs 1 argument")) };
-        let target = u64::from_str_radix(target, 16)
-            .map_err(|_| Failure::bad_args(number::parse(target, 16).err().unwrap_or_else(|| format!("bad member ID {target}"))))?;
+        let target = number::parse_id(target).map_err(Failure::bad_args)?;
         // Only the leader takes the call.
         for endpoint in session.endpoints()? {
             let client = session.client_to(&endpoint).await?;

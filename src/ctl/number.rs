@@ -2,13 +2,20 @@
 //!
 //! Writes and reads: nothing.
 
-/// A number in one radix, as ids (16) and revisions (10) are given.
+/// A number in one radix, as ids of leases (16) and revisions (10) are given.
 pub fn parse(text: &str, radix: u32) -> Result<i64, String> {
-    i64::from_str_radix(text, radix).map_err(|e| {
-        use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-        let reason = if matches!(e.kind(), PosOverflow | NegOverflow) { "value out of range" } else { "invalid syntax" };
-        format!("strconv.ParseInt: parsing {}: {reason}", crate::print::text::quote(text.as_bytes()))
-    })
+    i64::from_str_radix(text, radix).map_err(|e| wrong("ParseInt", text, &e))
+}
+
+/// The id of a member.
+pub fn parse_id(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|e| wrong("ParseUint", text, &e))
+}
+
+fn wrong(function: &str, text: &str, error: &std::num::ParseIntError) -> String {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    let reason = if matches!(error.kind(), PosOverflow | NegOverflow) { "value out of range" } else { "invalid syntax" };
+    format!("strconv.{function}: parsing {}: {reason}", crate::print::text::quote(text.as_bytes()))
 }
 
 /// The value of a number flag: decimal, or with a prefix 0x, 0o, 0b.

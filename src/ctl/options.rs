@@ -9,6 +9,7 @@ use super::{
 
 /// Lists the global flags
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "etcdctl options")]
 pub struct Options {
     #[arg(hide = true)]
     _ignored: Vec<String>,

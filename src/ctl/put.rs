@@ -11,6 +11,7 @@ const NEEDS: &str = "put command needs 1 argument and input from stdin or 2 argu
 
 /// Stores a value under a key; without <value> it is read from stdin
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "etcdctl put [options] <key> [value]")]
 pub struct Put {
     #[arg(value_names = ["key", "value"], num_args = 0..)]
     pub args: Vec<OsString>,

@@ -14,7 +14,9 @@ use crate::{print::Answer, wire::etcdserverpb::TxnRequest};
 
 /// Does several requests at once, if conditions hold; reads them from stdin
 #[derive(Debug, clap::Args)]
-#[command(long_about = "\
+#[command(
+    override_usage = "etcdctl txn [options]",
+    long_about = "\
 Reads three blocks from stdin, each ended by an empty line: conditions, requests for the case that all of them hold, and requests for any other
 case. The requests of the case that comes true are done as one transaction.
 
@@ -24,7 +26,8 @@ case. The requests of the case that comes true are done as one transaction.
 
   put key2 'was not there'
   get --prefix key
-")]
+"
+)]
 pub struct Txn {
     #[arg(hide = true)]
     args: Vec<String>,

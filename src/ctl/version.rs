@@ -10,6 +10,7 @@ pub const VERSION: &str = "3.7.1";
 
 /// Shows the version
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "etcdctl version")]
 pub struct Version {
     #[arg(hide = true)]
     _ignored: Vec<String>,

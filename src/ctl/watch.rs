@@ -29,6 +29,7 @@ use crate::{
 
 /// Shows changes of a key, a range or a prefix as they happen, or runs a command for each
 #[derive(Clone, Debug, clap::Args)]
+#[command(override_usage = "etcdctl watch [options] <key> [range_end] [-- exec-command arg...]")]
 pub struct Watch {
     #[arg(value_names = ["key", "range_end"], num_args = 0..)]
     pub args: Vec<OsString>,
@@ -118,8 +119,12 @@ async fn show(mut updates: mpsc::Receiver<Update>, style: Style, exec: Vec<OsStr
         if is_progress(&response) {
             println!("progress notify: {}", response.header.map_or(0, |header| header.revision));
         }
-        // As etcd's client, which knows of its own creations only that they were refused.
-        let shown = WatchResponse { created: false, ..response };
+        // Of a creation that was refused etcd's client keeps only that.
+        let shown = if response.created {
+            WatchResponse { header: Some(Default::default()), canceled: true, ..Default::default() }
+        } else {
+            response
+        };
         session::print(style, Answer::Watch(&shown))?;
         if !exec.is_empty() {
             for event in &shown.events {

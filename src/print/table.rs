@@ -56,12 +56,22 @@ pub fn show(out: &mut dyn Write, answer: Answer<'_>) -> io::Result<Shown> {
     let Some(sheet) = sheet(answer) else { return Ok(Shown::Unsupported) };
     let mut table = Table::new();
     table.load_preset("││──├─┼┤│    ┬┴┌┐└┘");
-    table.set_header(sheet.heads.iter().map(|head| Cell::new(head).set_alignment(CellAlignment::Center)));
+    table.set_header(heads(&sheet).into_iter().map(|head| Cell::new(head).set_alignment(CellAlignment::Left)));
     for row in sheet.rows {
         table.add_row(row.into_iter().map(|cell| Cell::new(cell).set_alignment(CellAlignment::Right)));
     }
     writeln!(out, "{table}")?;
     Ok(Shown::Yes)
+}
+
+/// The names of the columns, in the middle; where that is not possible, a little to the left.
+fn heads(sheet: &Sheet) -> Vec<String> {
+    let centred = |(i, head): (usize, &&str)| {
+        let widest = sheet.rows.iter().map(|row| row[i].chars().count()).max().unwrap_or_default();
+        let left = widest.saturating_sub(head.len()) / 2;
+        format!("{}{head}", " ".repeat(left))
+    };
+    sheet.heads.iter().enumerate().map(centred).collect()
 }
 
 fn member(m: &Member) -> Vec<String> {
