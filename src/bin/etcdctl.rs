@@ -1,1 +1,7 @@
-fn main() {}
+//! etcdctl: talks to members of a cluster.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    etcd::ctl::run(std::env::args_os().collect())
+}
