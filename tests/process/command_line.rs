@@ -187,7 +187,7 @@ fn a_file_is_accepted_and_refused_as_etcd_does() {
     for text in [
         "",
         "bogus: 1",
-        "NAME: a",
+        "NAME: a\nname: b\nname: c",
         "max-txn-ops: 7\nheartbeat-interval: 100\nquota-backend-bytes: -1",
         "watch-progress-notify-interval: 600000000000",
         "listen-client-urls: http://127.0.0.1:1",
