@@ -2,6 +2,7 @@
 //! answers are compared with its answers.
 
 mod command_line;
+mod log;
 mod oracle;
 mod pages;
 #[cfg(unix)]

@@ -13,7 +13,7 @@ pub fn binary() -> &'static Path {
 /// Runs it to its end.
 pub fn run(words: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary());
-    command.args(words).env_clear().envs(env.iter().copied()).stdin(Stdio::null());
+    command.args(words).env_clear().env("TZ", "UTC").envs(env.iter().copied()).stdin(Stdio::null());
     command.output().expect("the vendored server starts")
 }
 
