@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod release;
 pub mod wire;
 
 #[cfg(feature = "server")]

@@ -164,6 +164,7 @@ pub struct Server {
     pub is_leader: Gauge,
     pub is_learner: Gauge,
     pub leader_changes: Counter,
+    features: GaugeVec,
     cluster_version: GaugeVec,
 }
 
@@ -183,6 +184,7 @@ impl Server {
             is_leader: registry.gauge("etcd_server_is_leader", "1 while this member leads."),
             is_learner: registry.gauge("etcd_server_is_learner", "1 while this member is a learner."),
             leader_changes: registry.counter("etcd_server_leader_changes_seen_total", "Changes of leader that this member saw."),
+            features: registry.gauges("etcd_server_feature_enabled", "1 where a feature gate is open.", &["name", "stage"]),
             cluster_version: registry.gauges(
                 "etcd_cluster_version",
                 "The cluster's version, in the label of the sample that is 1.",
@@ -194,6 +196,11 @@ impl Server {
     /// Shows this member's id, in hexadecimal.
     pub fn set_id(registry: &Registry, id: u64) {
         registry.fact("etcd_server_id", "This member's id, in the label of the one sample.", "server_id", &format!("{id:x}"));
+    }
+
+    /// Shows whether a feature gate is open.
+    pub fn set_feature(&self, name: &str, stage: &str, is_open: bool) {
+        self.features.with_label_values(&[name, stage]).set(i64::from(is_open));
     }
 
     /// Moves the 1 to the version that now holds.

@@ -11,7 +11,10 @@
 //! Quirk: a key that nobody knows is a warning and not an error, as in etcd, whose own sample file still carries keys of old;
 //! pinned by `an_unknown_key_is_a_warning_that_names_it`.
 
-use serde_norway::{Mapping, Value as Node};
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_norway::Value as Node;
 
 use super::Notice;
 use super::flags::FLAGS;
@@ -20,31 +23,77 @@ use super::value::{Kind, Value};
 
 /// Reads the file's text into the settings. The error names the key.
 pub fn read(text: &str, settings: &mut Settings, notices: &mut Vec<Notice>) -> Result<(), String> {
-    match serde_norway::from_str(text).map_err(|error| format!("not YAML: {error}"))? {
-        Node::Null => Ok(()),
-        Node::Mapping(keys) => read_section("", &keys, settings, notices),
-        other => Err(format!("a mapping of flag names to values is wanted, not {}", shape(&other))),
+    let keys: Keys = serde_norway::from_str(text).map_err(|error| error.to_string())?;
+    read_section("", keys.0, settings, notices)
+}
+
+/// The keys of the file in their order. Quirk: of a key that is there twice the last one counts, as in etcd; pinned by
+/// `the_last_of_repeated_keys_counts`.
+struct Keys(Vec<(Node, Node)>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keys, D::Error> {
+        deserializer.deserialize_any(KeysVisitor)
     }
 }
 
-fn read_section(prefix: &str, keys: &Mapping, settings: &mut Settings, notices: &mut Vec<Notice>) -> Result<(), String> {
+struct KeysVisitor;
+
+impl<'de> Visitor<'de> for KeysVisitor {
+    type Value = Keys;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping of flag names to values")
+    }
+
+    fn visit_unit<E>(self) -> Result<Keys, E> {
+        Ok(Keys(Vec::new()))
+    }
+
+    fn visit_none<E>(self) -> Result<Keys, E> {
+        Ok(Keys(Vec::new()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+        let mut keys = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            keys.push(entry);
+        }
+        Ok(Keys(keys))
+    }
+}
+
+type Entries = Vec<(Node, Node)>;
+
+fn read_section(prefix: &str, keys: Entries, settings: &mut Settings, notices: &mut Vec<Notice>) -> Result<(), String> {
+    let mut seen: Vec<String> = Vec::new();
     for (key, node) in keys {
         let Node::String(key) = key else {
-            return Err(format!("{prefix}: a key is a text, not {}", shape(key)));
+            return Err(format!("a key is a text, not {}", shape(&key)));
         };
-        let path = if prefix.is_empty() { key.to_lowercase() } else { format!("{prefix}.{}", key.to_lowercase()) };
+        let key = key.to_lowercase();
+        let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        if seen.contains(&path) {
+            notices.push(Notice::warn("key is in the configuration file twice, the last one counts", &path));
+        }
         let at = FLAGS.iter().position(|flag| flag.file_key == Some(path.as_str()));
-        let is_section =
-            FLAGS.iter().filter_map(|flag| flag.file_key).any(|known| known.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.')));
         match (at, node) {
             (_, Node::Null) => {}
-            (Some(at), node) => settings.set(at, read_node(FLAGS[at].kind, node).map_err(|error| format!("{path}: {error}"))?),
-            (None, Node::Mapping(keys)) if is_section => read_section(&path, keys, settings, notices)?,
-            (None, node) if is_section => return Err(format!("{path}: a section is wanted, not {}", shape(node))),
+            (Some(at), node) => settings.set(at, read_node(FLAGS[at].kind, &node).map_err(|error| format!("{path}: {error}"))?),
+            (None, Node::Mapping(keys)) if is_section(&path) => {
+                read_section(&path, keys.into_iter().collect(), settings, notices)?;
+            }
+            (None, node) if is_section(&path) => return Err(format!("{path}: a section is wanted, not {}", shape(&node))),
             (None, _) => notices.push(Notice::warn("unknown key in the configuration file is ignored", &path)),
         }
+        seen.push(path);
     }
     Ok(())
+}
+
+fn is_section(path: &str) -> bool {
+    let is_below = |key: &str| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    FLAGS.iter().filter_map(|flag| flag.file_key).any(is_below)
 }
 
 fn read_node(kind: Kind, node: &Node) -> Result<Value, String> {
@@ -135,11 +184,11 @@ mod tests {
             ("listen-metrics-urls: foo", "listen-metrics-urls: URL scheme must be http, https, unix, or unixs: foo"),
             ("client-transport-security: 1", "client-transport-security: a section is wanted, not a number"),
             ("feature-gates: Foo=true", "feature-gates: unrecognized feature gate: Foo"),
-            ("foo", "a mapping of flag names to values is wanted, not a text"),
         ] {
             assert_eq!(error(text), message);
         }
-        assert!(error("a: [").starts_with("not YAML: "));
+        assert!(error("foo").contains("expected a mapping of flag names to values"));
+        assert!(error("a: [").contains("line 2"), "{}", error("a: ["));
     }
 
     #[test]
@@ -148,6 +197,13 @@ mod tests {
         read("bogus: 1\nclient-transport-security:\n  foo: 1\n", &mut Settings::default(), &mut notices).unwrap();
         let subjects: Vec<&str> = notices.iter().map(|notice| notice.subject.as_str()).collect();
         assert_eq!(subjects, ["bogus", "client-transport-security.foo"]);
+    }
+
+    #[test]
+    fn the_last_of_repeated_keys_counts() {
+        let (mut settings, mut notices) = (Settings::default(), Vec::new());
+        read("name: a\nNAME: b\nname: c\n", &mut settings, &mut notices).unwrap();
+        assert_eq!((settings.text("name"), notices.len(), notices[0].subject.as_str()), ("c", 2, "name"));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! Nothing below `server` parses a setting.
 
 mod args;
+mod check;
 mod env;
 mod file;
 mod flags;
@@ -21,7 +22,6 @@ mod url;
 mod value;
 
 pub use gates::{GATES, Gate, Gates, Stage};
-pub use help::{GIT_SHA, RELEASE, RUST_VERSION, arch, os};
 pub use resolve::{AutoCompaction, Config, InitialCluster, Keepalive, Level, Log, Output};
 pub use url::{Scheme, Url};
 
@@ -72,7 +72,7 @@ pub fn parse(words: &[String], env: &[(String, String)]) -> Outcome {
         Ok([]) => {}
     }
     if settings.bool("version") {
-        return Outcome::Print { stdout: help::version(), stderr: String::new(), code: 0 };
+        return Outcome::Print { stdout: crate::release::lines(), stderr: String::new(), code: 0 };
     }
     match load(settings, env).and_then(|(settings, notices)| resolve::resolve(&settings, notices)) {
         Ok(config) => Outcome::Run(Box::new(config)),
@@ -92,7 +92,10 @@ fn load(mut settings: Settings, env: &[(String, String)]) -> Result<(Settings, V
         env::read(env, &mut settings, &mut notices)?;
         return Ok((settings, notices));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| format!("open {path}: {error}"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("open {path}: no such file or directory"),
+        _ => format!("open {path}: {error}"),
+    })?;
     let text_of =
         Notice { is_warning: false, text: "settings come from the configuration file alone".to_owned(), subject: path.to_owned() };
     notices.push(text_of);

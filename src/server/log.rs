@@ -157,7 +157,7 @@ impl Written {
         }
         let count = self.counts.entry(line_of_code).or_default();
         *count += 1;
-        *count <= WRITTEN_PER_SECOND || *count % WRITTEN_PER_SECOND == 0
+        *count <= WRITTEN_PER_SECOND || count.is_multiple_of(WRITTEN_PER_SECOND)
     }
 }
 

@@ -1,0 +1,70 @@
+//! etcd's own server, to compare with.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+pub fn binary() -> &'static Path {
+    etcd_bin_vendored::etcd_bin_path().expect("the vendored server runs on this platform")
+}
+
+/// Runs it to its end.
+pub fn run(words: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(words).env_clear().env("TZ", "UTC").envs(env.iter().copied()).stdin(Stdio::null());
+    command.output().expect("the vendored server starts")
+}
+
+/// A server of one member, stopped when dropped.
+pub struct Server {
+    child: Child,
+    pub client: String,
+    pub metrics: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Server {
+    pub fn start() -> Server {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ports: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let [client, peer, metrics] = [0, 1, 2].map(|at| ports[at].local_addr().expect("bound").to_string());
+        drop(ports);
+        let (client_url, peer_url) = (format!("http://{client}"), format!("http://{peer}"));
+        let child = Command::new(binary())
+            .args(["--name=a", "--log-level=error", "--data-dir"])
+            .arg(dir.path().join("data"))
+            .args([format!("--listen-client-urls={client_url}"), format!("--advertise-client-urls={client_url}")])
+            .args([format!("--listen-peer-urls={peer_url}"), format!("--initial-advertise-peer-urls={peer_url}")])
+            .args([format!("--initial-cluster=a={peer_url}"), format!("--listen-metrics-urls=http://{metrics}")])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the vendored server starts");
+        let server = Server { child, client, metrics, _dir: dir };
+        let give_up = Instant::now() + Duration::from_secs(60);
+        while !ask(&server.client, "GET", "/version").is_some_and(|answer| answer.contains("\"etcdcluster\":\"3")) {
+            assert!(Instant::now() < give_up, "the vendored server serves within a minute");
+            std::thread::yield_now();
+        }
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One request on a connection of its own, of HTTP 1.0 so that the body comes in one piece; the whole answer as text. None while nobody listens or answers.
+pub fn ask(address: &str, method: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    Some(String::from_utf8_lossy(&answer).into_owned())
+}
