@@ -28,7 +28,7 @@ fn build(more: &[&str]) -> Result<Step> {
 /// The load generator, with our server beside the Go one. `--ours PATH` measures another binary and saves this build.
 pub fn versus(arguments: &[String]) -> Result<()> {
     let is_given = arguments.iter().any(|argument| argument == "--ours" || argument.starts_with("--ours="));
-    let asks_only = arguments.iter().any(|argument| argument == "--help" || argument == "-h" || argument == "list");
+    let asks_only = arguments.iter().any(|argument| argument == "--help" || argument == "-h" || argument == "--list");
     if !is_given && !asks_only {
         build(&[])?.run(&place::checkout())?;
     }

@@ -12,7 +12,7 @@ use super::Finding;
 use super::source::{Source, is_word, places};
 
 /// Free to all: they import nothing themselves.
-const FREE: &[&str] = &["wire", "clock", "metrics"];
+const FREE: &[&str] = &["wire", "clock", "metrics", "release"];
 
 /// A room and the rooms it may import besides the free ones.
 struct Room {
@@ -35,6 +35,7 @@ const PLAN: &[Room] = &[
     room("wire", &[]),
     room("clock", &[]),
     room("metrics", &[]),
+    room("release", &[]),
     room("tls", &[]),
     room("storage", &[]),
     room("wal", &[]),
@@ -48,7 +49,7 @@ const PLAN: &[Room] = &[
     room("consensus", &["wal", "storage"]),
     room("peer", &["consensus", "tls"]),
     room("node", NODE),
-    room("api", &["node"]),
+    room("api", &["node", "watch"]),
     room("http", &["api", "node"]),
     Room { name: "config", may: CONFIG, only: Some("Options") },
     room("server", &["config", "api", "http", "node", "peer", "tls"]),

@@ -95,10 +95,8 @@ pub const RULES: &[Rule] = &[
         name: "environment",
         why: "Flags, environment and file become one Config; nothing below the server looks around for itself.",
         is_warning: false,
-        applies: |source| is_product(source) && !["src/config/", "src/bin/"].iter().any(|folder| source.path.starts_with(folder)),
-        check: |source| {
-            words_in_code(source, &["std::env", "env::var", "env::var_os", "env::vars", "env::args", "env::current_dir", "env::temp_dir"])
-        },
+        applies: |source| is_product(source) && !ENVIRONMENT_READERS.iter().any(|folder| source.path.starts_with(folder)),
+        check: |source| words_in_code(source, ENVIRONMENT),
         bad: ("src/node/mod.rs", "fn f() { std::env::var(\"A\"); }\n"),
         good: ("src/node/mod.rs", "const A: &str = env!(\"A\");\n"),
     },
@@ -173,6 +171,20 @@ pub const RULES: &[Rule] = &[
 
 /// Names that could be given to anything.
 const NAMELESS: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager", "misc", "core", "imp", "inner", "new"];
+/// What looks at the process's surroundings.
+const ENVIRONMENT: &[&str] = &[
+    "env::var",
+    "env::var_os",
+    "env::vars",
+    "env::vars_os",
+    "env::args",
+    "env::args_os",
+    "env::current_dir",
+    "env::current_exe",
+    "env::temp_dir",
+];
+/// The edges: the server's settings, the service manager's socket, and the command line with the client it speaks through.
+const ENVIRONMENT_READERS: &[&str] = &["src/config/", "src/bin/", "src/server/signal/", "src/ctl/", "src/client/"];
 /// The log's only door to the disk.
 const DISK_DOORS: &[&str] = &["src/wal/file_system.rs"];
 const MACHINE_ROOTS: &[&str] =

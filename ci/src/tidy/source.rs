@@ -10,6 +10,9 @@
 
 use std::ops::Range;
 
+/// Ends of the names of files that hold nothing but tests.
+const TEST_FILES: [&str; 3] = ["/tests.rs", "_test.rs", "_tests.rs"];
+
 pub struct Source {
     /// From the root of the checkout, with `/`.
     pub path: String,
@@ -27,8 +30,7 @@ impl Source {
         let is_rust = path.ends_with(".rs");
         let code = if is_rust { code_of(text) } else { text.to_owned() };
         let tests = if is_rust { test_ranges(&code) } else { Vec::new() };
-        let is_test_file =
-            path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("_test.rs");
+        let is_test_file = path.starts_with("tests/") || path.contains("/tests/") || TEST_FILES.iter().any(|end| path.ends_with(end));
         let mut at = 0;
         let mut lines = Vec::new();
         for (text, code) in text.split('\n').zip(code.split('\n')) {

@@ -1,0 +1,80 @@
+//! What a server does beside serving: compaction, defragmentation, and nothing at all.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use etcd::wire::etcdserverpb::{CompactionRequest, CompactionResponse, DefragmentRequest, DefragmentResponse, RangeRequest, RangeResponse};
+
+use super::{Bench, VALUE_LEN, fill, putter};
+use crate::client::{Connection, Method};
+use crate::drive::{Tally, measured, spawn_clients};
+use crate::report::Row;
+use crate::server::Server;
+
+const KEYS: usize = 50_000;
+const ROUNDS: usize = 9;
+const PUTTERS: usize = 10;
+const PUTTER_PAUSE: Duration = Duration::from_millis(2);
+const WARM_UP: Duration = Duration::from_secs(1);
+
+pub async fn compaction(bench: Bench) -> Result<Vec<Row>> {
+    let server = bench.start().await?;
+    for _ in 0..ROUNDS {
+        fill(&server, KEYS, VALUE_LEN).await?;
+    }
+    let control = Connection::open(server.address).await?;
+    let head: RangeResponse = control.ask(Method::Range, &RangeRequest { key: "k".into(), ..Default::default() }).await?;
+    let revision = head.header.unwrap_or_default().revision;
+
+    let compact = async {
+        let start = Instant::now();
+        let request = CompactionRequest { revision, physical: true };
+        let done = control.ask::<CompactionResponse>(Method::Compact, &request).await.map(drop);
+        // Its effects outlast it.
+        tokio::time::sleep(bench.seconds).await;
+        (done, start.elapsed() - bench.seconds)
+    };
+    let mut rows = vec![under_puts(&server, "compaction of 450k records, puts", compact).await?];
+    let defragment = async {
+        let start = Instant::now();
+        let done = control.ask::<DefragmentResponse>(Method::Defragment, &DefragmentRequest {}).await.map(drop);
+        let took = start.elapsed();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (done, took)
+    };
+    rows.push(under_puts(&server, "defragmentation, puts", defragment).await?);
+    Ok(rows)
+}
+
+/// Paced puts while `work` is done; what they felt of it, and how long it took.
+async fn under_puts(server: &Server, load: &str, work: impl Future<Output = (Result<()>, Duration)>) -> Result<Row> {
+    let tally = Tally::new()?;
+    let connections = Connection::open_many(server.address, PUTTERS).await?;
+    spawn_clients(PUTTERS, PUTTER_PAUSE, &tally, putter(connections, KEYS, VALUE_LEN));
+    tokio::time::sleep(WARM_UP).await;
+    let mut answer = (Ok(()), Duration::ZERO);
+    let row = measured(load, server, &tally, async { answer = work.await }).await;
+    tally.end();
+    let mut row = row?;
+    answer.0?;
+    row.set("took", answer.1.as_secs_f64() * 1e3);
+    row.unset("rate");
+    row.unset("cpu");
+    row.unset("client cpu");
+    Ok(row)
+}
+
+pub async fn idle(bench: Bench) -> Result<Vec<Row>> {
+    let server = bench.start().await?;
+    tokio::time::sleep(WARM_UP).await;
+    // CPU time comes in steps of ten milliseconds: a short look would see none.
+    let seconds = bench.seconds.max(Duration::from_secs(10));
+    let before = server.usage()?;
+    tokio::time::sleep(seconds).await;
+    let after = server.usage()?;
+    let mut row = Row::new("idle, empty");
+    row.set("idle cpu", (after.cpu - before.cpu).as_secs_f64() * 1e3 / seconds.as_secs_f64());
+    row.set("rss", after.rss_kib as f64 / 1024.0);
+    row.set("rss anonymous", after.rss_anonymous_kib as f64 / 1024.0);
+    Ok(vec![row])
+}

@@ -1,0 +1,209 @@
+//! A server under measurement: a process on loopback with a data dir of its own, and what /proc says of it.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use etcd::wire::etcdserverpb::{RangeRequest, RangeResponse};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::{Connection, Method};
+
+#[derive(Clone)]
+pub enum Kind {
+    Etcd(PathBuf),
+    Floor,
+}
+
+/// Where data dirs are made.
+#[derive(Clone)]
+pub enum Place {
+    Memory,
+    Disk(PathBuf),
+}
+
+impl Place {
+    fn root(&self) -> PathBuf {
+        match self {
+            Place::Memory => PathBuf::from("/dev/shm"),
+            Place::Disk(folder) => folder.clone(),
+        }
+    }
+}
+
+/// How long a server may take to answer for the first time, and to stop.
+const START_MAX: Duration = Duration::from_secs(120);
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+pub struct Server {
+    kind: Kind,
+    folder: PathBuf,
+    place: Place,
+    pub address: SocketAddr,
+    peer: SocketAddr,
+    child: Child,
+}
+
+impl Server {
+    /// Starts it with an empty data dir and waits for its first linearizable answer.
+    pub async fn start(kind: &Kind, place: &Place) -> Result<Server> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = place.root().join(format!("versus-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+        let [client, peer] = free_ports()?;
+        let child = spawn(kind, &folder, client, peer)?;
+        let mut server = Server { kind: kind.clone(), folder, place: place.clone(), address: client, peer, child };
+        server.wait(Instant::now()).await?;
+        Ok(server)
+    }
+
+    /// Stops it as an operator would, starts it again on the same data and ports, and answers the time from exec to the first linearizable answer.
+    pub async fn restart(&mut self) -> Result<Duration> {
+        self.stop().await?;
+        let start = Instant::now();
+        self.child = spawn(&self.kind, &self.folder, self.address, self.peer)?;
+        self.wait(start).await
+    }
+
+    async fn wait(&mut self, start: Instant) -> Result<Duration> {
+        while start.elapsed() < START_MAX {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended ({status}) before it answered:\n{}", self.log_tail());
+            }
+            if self.answers().await.is_ok() {
+                return Ok(start.elapsed());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        bail!("no answer after {START_MAX:?}:\n{}", self.log_tail())
+    }
+
+    async fn answers(&self) -> Result<()> {
+        let connection = Connection::open(self.address).await?;
+        let request = RangeRequest { key: "ready".into(), ..Default::default() };
+        let answer = connection.ask::<RangeResponse>(Method::Range, &request);
+        tokio::time::timeout(Duration::from_secs(2), answer).await??;
+        Ok(())
+    }
+
+    async fn stop(&mut self) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a pid")?;
+        kill_process(pid, Signal::TERM)?;
+        let start = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if start.elapsed() > STOP_MAX {
+                bail!("the server did not stop within {STOP_MAX:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(8)..].join("\n")
+    }
+
+    pub fn usage(&self) -> Result<Usage> {
+        Usage::of(&self.child.id().to_string(), matches!(self.place, Place::Disk(_)))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // By pid, and only this one. A server that was stopped already is no error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn spawn(kind: &Kind, folder: &std::path::Path, client: SocketAddr, peer: SocketAddr) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(folder.join("log"))?;
+    let mut command = match kind {
+        Kind::Floor => {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg("--floor").arg(client.to_string());
+            command
+        }
+        Kind::Etcd(path) => {
+            let (client, peer) = (format!("http://{client}"), format!("http://{peer}"));
+            let mut command = Command::new(path);
+            command.args(["--name", "default", "--log-level", "error", "--quota-backend-bytes", "6442450944"]);
+            command.arg("--data-dir").arg(folder.join("data"));
+            command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+            command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+            command.args(["--initial-cluster", &format!("default={peer}")]);
+            command
+        }
+    };
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().with_context(|| format!("failed to start {}", command.get_program().to_string_lossy()))
+}
+
+/// Two free ports of loopback, as far as one can know.
+fn free_ports() -> Result<[SocketAddr; 2]> {
+    let (first, second) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok([first.local_addr()?, second.local_addr()?])
+}
+
+/// What a process has used up to now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    pub cpu: Duration,
+    pub rss_kib: u64,
+    pub rss_peak_kib: u64,
+    pub rss_anonymous_kib: u64,
+    /// Bytes sent to the disk (`write_bytes`); memory file systems have none, and `wchar` would count sockets too.
+    pub written: Option<u64>,
+}
+
+impl Usage {
+    pub fn own() -> Result<Usage> {
+        Usage::of("self", false)
+    }
+
+    fn of(pid: &str, is_on_disk: bool) -> Result<Usage> {
+        let read =
+            |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).with_context(|| format!("failed to read /proc/{pid}/{name}"));
+        let status = read("status")?;
+        let kib = |name: &str| number_after(&status, name).unwrap_or_default();
+        let written = if is_on_disk { number_after(&read("io")?, "\nwrite_bytes:") } else { None };
+        let cpu = cpu_of(&read("stat")?).context("/proc/PID/stat is not what it was")?;
+        Ok(Usage { cpu, rss_kib: kib("VmRSS:"), rss_peak_kib: kib("VmHWM:"), rss_anonymous_kib: kib("RssAnon:"), written })
+    }
+}
+
+fn number_after(text: &str, name: &str) -> Option<u64> {
+    text.split(name).nth(1)?.split_whitespace().next()?.parse().ok()
+}
+
+/// User and system time: fields 14 and 15, in ticks of a hundredth of a second. The name before them may hold spaces.
+fn cpu_of(stat: &str) -> Option<Duration> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_read_past_a_name_with_spaces() {
+        let stat = "12 (a ) b) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20";
+        assert_eq!(cpu_of(stat), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_number_is_found_after_its_name() {
+        assert_eq!(number_after("VmRSS:\t  120 kB\nRssAnon: 7 kB", "RssAnon:"), Some(7));
+        assert_eq!(number_after("a: 1\ncancelled_write_bytes: 9\nwrite_bytes: 5", "\nwrite_bytes:"), Some(5));
+    }
+}
