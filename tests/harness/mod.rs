@@ -52,6 +52,12 @@ pub fn reference() -> PathBuf {
     )
 }
 
+/// True when the reference is run against itself, to prove the tests rather than a server.
+pub fn is_reference_itself() -> bool {
+    let length = |path: PathBuf| std::fs::metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).len();
+    length(ours()) == length(reference())
+}
+
 /// A number from the environment, for runs longer or shorter than the default.
 pub fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
     match std::env::var(name) {

@@ -50,7 +50,8 @@ struct Watcher {
 }
 
 pub struct WatchStream {
-    requests: mpsc::Sender<WatchRequest>,
+    /// None once the client's half is closed.
+    requests: Option<mpsc::Sender<WatchRequest>>,
     responses: mpsc::UnboundedReceiver<Result<WatchResponse, Status>>,
     watchers: BTreeMap<i64, Watcher>,
     seen: BTreeMap<i64, Vec<Seen>>,
@@ -79,16 +80,26 @@ impl WatchStream {
         let (sender, responses) = mpsc::unbounded_channel();
         tokio::spawn(receive_all(client.clone(), request, sender));
         let (watchers, seen) = (BTreeMap::new(), BTreeMap::new());
-        WatchStream { requests, responses, watchers, seen, asked: 0, progress: 0, fragment_of: None, raw: None }
+        WatchStream { requests: Some(requests), responses, watchers, seen, asked: 0, progress: 0, fragment_of: None, raw: None }
     }
 
     pub async fn send(&mut self, request: RequestUnion) {
-        self.requests.send(WatchRequest { request_union: Some(request) }).await.expect("the stream takes requests");
+        self.send_request(WatchRequest { request_union: Some(request) }).await;
     }
 
     /// Sends a request without a kind, which a server ignores (WAT-1).
     pub async fn send_nothing(&mut self) {
-        self.requests.send(WatchRequest { request_union: None }).await.expect("the stream takes requests");
+        self.send_request(WatchRequest { request_union: None }).await;
+    }
+
+    async fn send_request(&mut self, request: WatchRequest) {
+        let requests = self.requests.as_ref().expect("our half is open");
+        requests.send(request).await.expect("the stream takes requests");
+    }
+
+    /// Ends our half of the stream.
+    pub fn half_close(&mut self) {
+        self.requests = None;
     }
 
     /// Creates a watcher and waits for the first answer: its id, or `NO_WATCHER` if it was refused.
@@ -149,12 +160,14 @@ impl WatchStream {
         }
     }
 
-    /// Waits for a periodic progress answer of one watcher, at or above `revision`.
-    pub async fn progress_of(&mut self, id: i64, revision: i64) -> i64 {
-        while self.watchers[&id].progress < revision {
-            self.receive("a watcher's progress").await;
+    /// Waits for the next periodic progress answer of one watcher.
+    pub async fn next_progress_of(&mut self, id: i64) -> i64 {
+        loop {
+            let response = self.receive("a watcher's progress").await;
+            if is_progress(&response) && response.watch_id == id {
+                return response.header.map_or(0, |header| header.revision);
+            }
         }
-        self.watchers[&id].progress
     }
 
     /// Takes in what has arrived by now, without waiting.
@@ -287,6 +300,11 @@ impl WatchStream {
     fn note(&mut self, id: i64, seen: Seen) {
         self.seen.entry(id).or_default().push(seen);
     }
+}
+
+/// What clients take for progress (PRG-7).
+fn is_progress(response: &WatchResponse) -> bool {
+    !response.created && !response.canceled && response.events.is_empty()
 }
 
 async fn receive_all(

@@ -5,4 +5,11 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod bad_input;
 mod differential;
+mod frames;
+mod kubernetes;
+mod pair;
+mod restart;
+mod watches;
+mod worked_example;

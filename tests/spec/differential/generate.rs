@@ -4,12 +4,12 @@
 
 use bytes::Bytes;
 use etcd::wire::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest,
+    AlarmRequest, CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest,
     compare::TargetUnion, request_op::Request, watch_create_request::FilterType,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use super::op::{LeaseRef, Op};
+use crate::pair::op::{LeaseRef, Op};
 
 /// Streams that carry several watchers, and after them those for one watcher of the future each: a stream answers progress only
 /// when none of its watchers waits for a future revision (PRG-2), so those would keep the others from being compared.
@@ -73,7 +73,7 @@ impl World {
             885..890 => Op::Leases,
             890..894 => Op::Members { linearizable: self.rng.random() },
             894..898 => Op::Status,
-            898..900 => Op::Alarms,
+            898..900 => Op::Alarm(AlarmRequest::default()),
             900..980 => self.watch(),
             _ => Op::Sync,
         }

@@ -10,25 +10,26 @@
 //! the operations before it.
 
 mod generate;
-mod op;
-mod side;
-mod ties;
+
+pub use self::generate::prefix_end;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Instant,
 };
 
-use etcd::wire::etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest};
+use etcd::wire::etcdserverpb::{AlarmRequest, PutRequest, RangeRequest, WatchCreateRequest};
 
-use self::{
-    generate::{FUTURE_STREAMS, SHARED_STREAMS, World},
-    op::{LeaseRef, Op, shortened},
-    side::{Answer, Side},
-};
-use crate::harness::{
-    self,
-    watching::{Seen, WatchStream},
+use self::generate::{FUTURE_STREAMS, SHARED_STREAMS, World};
+use crate::{
+    harness::{
+        self,
+        watching::{Seen, WatchStream},
+    },
+    pair::{
+        Answer, Pair, Side,
+        op::{LeaseRef, Op, shortened},
+    },
 };
 
 /// Operations shown before a difference.
@@ -38,8 +39,9 @@ struct Run {
     seed: u64,
     step: usize,
     world: World,
-    ours: Side,
-    reference: Side,
+    pair: Pair,
+    /// Open watch streams, ours and the reference's.
+    streams: Vec<Option<(WatchStream, WatchStream)>>,
     past: VecDeque<String>,
     /// How often each kind of operation was carried out, and refused.
     tally: BTreeMap<String, (usize, usize)>,
@@ -75,12 +77,11 @@ async fn random_operations_are_answered_as_by_the_reference() {
 
 impl Run {
     async fn start(seed: u64) -> Run {
-        let streams = SHARED_STREAMS + FUTURE_STREAMS;
         // Syncing the disk decides nothing here, and both would wait for it at every step.
-        let flags = ["--unsafe-no-fsync"];
-        let (ours, reference) = (harness::ours(), harness::reference());
-        let (ours, reference) = tokio::join!(Side::start(&ours, &flags, streams), Side::start(&reference, &flags, streams));
-        Run { seed, step: 0, world: World::new(seed), ours, reference, past: VecDeque::new(), tally: BTreeMap::new(), events: 0 }
+        let pair = Pair::start(&["--unsafe-no-fsync"]).await;
+        let streams = (0..SHARED_STREAMS + FUTURE_STREAMS).map(|_| None).collect();
+        let (world, past, tally) = (World::new(seed), VecDeque::new(), BTreeMap::new());
+        Run { seed, step: 0, world, pair, streams, past, tally, events: 0 }
     }
 
     async fn perform(&mut self, op: Op) {
@@ -89,7 +90,7 @@ impl Run {
             Op::CloseStream(stream) => {
                 self.sync().await;
                 self.world.streams[*stream] = None;
-                (self.ours.streams[*stream], self.reference.streams[*stream]) = (None, None);
+                self.streams[*stream] = None;
             }
             Op::Watch(stream, request) => self.watch(*stream, request).await,
             Op::Cancel(stream, id) => self.cancel(*stream, *id).await,
@@ -108,10 +109,10 @@ impl Run {
 
     /// The same request to both.
     async fn ask(&mut self, op: &Op) -> Answer {
-        let (ours, reference) = tokio::join!(self.ours.perform(op), self.reference.perform(op));
-        if ours != reference {
-            self.differ(&format!("{op:?}"), &ours.text, &reference.text);
-        }
+        let reference = match self.pair.ask(op).await {
+            Ok(answer) => answer,
+            Err((ours, reference)) => self.differ(&format!("{op:?}"), &ours, &reference),
+        };
         self.learn(op, &reference);
         let kind = format!("{op:?}").split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
         let (carried_out, refused) = self.tally.entry(kind).or_default();
@@ -140,42 +141,41 @@ impl Run {
     }
 
     fn open_stream(&mut self, stream: usize) {
-        let (ours, reference) = (WatchStream::open(&self.ours.clients.watch), WatchStream::open(&self.reference.clients.watch));
-        (self.ours.streams[stream], self.reference.streams[stream]) = (Some(ours), Some(reference));
+        let open = |side: &Side| WatchStream::open(&side.clients.watch);
+        self.streams[stream] = Some((open(&self.pair.ours), open(&self.pair.reference)));
         self.world.streams[stream] = Some(Vec::new());
     }
 
     async fn watch(&mut self, stream: usize, request: &WatchCreateRequest) {
-        let (ours, reference) = self.pair(stream);
+        let (ours, reference) = self.both(stream);
         let (one, other) = tokio::join!(ours.create(request.clone()), reference.create(request.clone()));
         if one != other {
             self.differ(&format!("{request:?} on stream {stream}"), &format!("id {one}"), &format!("id {other}"));
         }
         if request.start_revision > 0 && request.start_revision < self.world.compacted && one != -1 {
             self.sync().await;
-            let (ours, reference) = self.pair(stream);
+            let (ours, reference) = self.both(stream);
             assert!(!ours.is_live(one) && !reference.is_live(one), "a watcher of compacted revisions lives: {request:?}");
         }
-        let live = self.pair(stream).1.live();
+        let live = self.both(stream).1.live();
         self.world.streams[stream] = Some(live);
     }
 
     async fn cancel(&mut self, stream: usize, id: i64) {
         self.sync().await;
-        let (ours, reference) = self.pair(stream);
+        let (ours, reference) = self.both(stream);
         if reference.is_live(id) {
             tokio::join!(ours.cancel(id), reference.cancel(id));
         } else {
             // No answer (WAT-10): the next comparison would show one.
             tokio::join!(ours.send_cancel(id), reference.send_cancel(id));
         }
-        let live = self.pair(stream).1.live();
+        let live = self.both(stream).1.live();
         self.world.streams[stream] = Some(live);
     }
 
-    fn pair(&mut self, stream: usize) -> (&mut WatchStream, &mut WatchStream) {
-        let ours = self.ours.streams[stream].as_mut().expect("the stream is open");
-        (ours, self.reference.streams[stream].as_mut().expect("the stream is open"))
+    fn both(&mut self, stream: usize) -> &mut (WatchStream, WatchStream) {
+        self.streams[stream].as_mut().expect("the stream is open")
     }
 
     /// Brings every watcher that is not of the future level, and compares what all have seen.
@@ -191,11 +191,11 @@ impl Run {
             if self.world.streams[stream].is_none() {
                 continue;
             }
-            let (ours, reference) = self.pair(stream);
+            let (ours, reference) = self.both(stream);
             let are_level = tokio::join!(level(ours, revision), level(reference, revision));
             let (ours, reference) = (ours.take_seen(), reference.take_seen());
             self.events += reference.values().flatten().filter(|seen| matches!(seen, Seen::Event(_))).count();
-            let live = self.pair(stream).1.live();
+            let live = self.both(stream).1.live();
             if ours != reference {
                 let ids: Vec<_> = reference.keys().chain(ours.keys()).filter(|id| ours.get(id) != reference.get(id)).collect();
                 let show = |seen: Option<_>| shortened(&format!("{seen:#?}"), 6_000);
@@ -211,11 +211,18 @@ impl Run {
     async fn finish(&mut self) {
         self.sync().await;
         let everything = RangeRequest { key: b"\0"[..].into(), range_end: b"\0"[..].into(), ..Default::default() };
-        for op in [Op::Range(everything), Op::HashKv(0), Op::Leases, Op::Status, Op::Members { linearizable: true }, Op::Alarms] {
+        for op in [
+            Op::Range(everything),
+            Op::HashKv(0),
+            Op::Leases,
+            Op::Status,
+            Op::Members { linearizable: true },
+            Op::Alarm(AlarmRequest::default()),
+        ] {
             let answer = self.ask(&op).await;
             assert!(answer.is_ok, "{op:?}: {}", answer.text);
         }
-        assert!(self.ours.server.is_alive() && self.reference.server.is_alive(), "a server ended");
+        self.pair.conclude();
     }
 
     fn remember(&mut self, op: &Op) {

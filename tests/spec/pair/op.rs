@@ -1,6 +1,8 @@
-//! The operations of a differential run.
+//! The operations that both servers are asked for.
 
-use etcd::wire::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest, WatchCreateRequest};
+use etcd::wire::etcdserverpb::{
+    AlarmRequest, CompactionRequest, DeleteRangeRequest, DowngradeRequest, PutRequest, RangeRequest, TxnRequest, WatchCreateRequest,
+};
 
 /// A lease by the id that the client chose, or by its number among those whose id the server chose.
 ///
@@ -30,8 +32,15 @@ pub enum Op {
     Members {
         linearizable: bool,
     },
+    MemberAdd(Vec<String>),
+    /// By id; 0 stands for the member itself, as it does in the two below.
+    MemberRemove(u64),
+    MemberUpdate(u64, Vec<String>),
+    MemberPromote(u64),
+    MoveLeader(u64),
     Status,
-    Alarms,
+    Alarm(AlarmRequest),
+    Downgrade(DowngradeRequest),
     OpenStream(usize),
     CloseStream(usize),
     Watch(usize, WatchCreateRequest),

@@ -17,7 +17,7 @@ use super::{
     op::{LeaseRef, Op},
     ties,
 };
-use crate::harness::{Clients, Server, watching::WatchStream};
+use crate::harness::{Clients, Server};
 
 /// Where the ids of generated leases are mapped to: a range that no operation uses.
 const GENERATED: i64 = 1 << 60;
@@ -25,7 +25,6 @@ const GENERATED: i64 = 1 << 60;
 pub struct Side {
     pub server: Server,
     pub clients: Clients,
-    pub streams: Vec<Option<WatchStream>>,
     cluster_id: u64,
     member_id: u64,
     term: u64,
@@ -50,18 +49,31 @@ macro_rules! headed {
 }
 
 headed! { RangeResponse PutResponse DeleteRangeResponse TxnResponse CompactionResponse HashKvResponse LeaseGrantResponse
-LeaseRevokeResponse LeaseKeepAliveResponse LeaseTimeToLiveResponse LeaseLeasesResponse MemberListResponse StatusResponse AlarmResponse }
+LeaseRevokeResponse LeaseKeepAliveResponse LeaseTimeToLiveResponse LeaseLeasesResponse MemberListResponse StatusResponse AlarmResponse
+MemberAddResponse MemberRemoveResponse MemberUpdateResponse MemberPromoteResponse MoveLeaderResponse DowngradeResponse }
 
 impl Side {
-    pub async fn start(program: &Path, flags: &[&str], streams: usize) -> Side {
+    pub async fn start(program: &Path, flags: &[&str]) -> Side {
         let server = Server::start(program, flags).await;
         let mut clients = server.clients();
         let status = clients.maintenance.status(StatusRequest {}).await.expect("status").into_inner();
         let header = status.header.expect("a header");
-        let streams = (0..streams).map(|_| None).collect();
         let (cluster_id, member_id) = (header.cluster_id, header.member_id);
         assert!(cluster_id != 0 && member_id != 0, "ids are not 0: {header:?}");
-        Side { server, clients, streams, cluster_id, member_id, term: 0, generated: Vec::new() }
+        Side { server, clients, cluster_id, member_id, term: 0, generated: Vec::new() }
+    }
+
+    /// Stops the server and starts it again on its data.
+    pub async fn restart(&mut self) {
+        let status = self.server.stop().await;
+        // Go's server ends by the signal itself; a server that exits with 0 has stopped as well.
+        assert!(
+            status.code().is_none_or(|code| code == 0 || code == 143),
+            "it did not stop cleanly: {status:?}\n{}",
+            self.server.log_tail()
+        );
+        self.server.start_again().await;
+        self.clients = self.server.clients();
     }
 
     pub async fn perform(&mut self, op: &Op) -> Answer {
@@ -103,14 +115,19 @@ impl Side {
                 self.unary(answer)
             }
             Op::Grant(..) | Op::Revoke(_) | Op::TimeToLive(..) | Op::KeepAlive(_) | Op::Leases => self.lease(op).await,
-            Op::Members { linearizable } => {
-                let answer = self.clients.cluster.member_list(MemberListRequest { linearizable }).await;
-                self.members(answer)
-            }
+            Op::Members { .. }
+            | Op::MemberAdd(_)
+            | Op::MemberRemove(_)
+            | Op::MemberUpdate(..)
+            | Op::MemberPromote(_)
+            | Op::MoveLeader(_) => self.cluster(op).await,
             Op::Status => self.status().await,
-            Op::Alarms => {
-                let request = AlarmRequest { action: alarm_request::AlarmAction::Get.into(), ..Default::default() };
+            Op::Alarm(request) => {
                 let answer = self.clients.maintenance.alarm(request).await;
+                self.unary(answer)
+            }
+            Op::Downgrade(request) => {
+                let answer = self.clients.maintenance.downgrade(request).await;
                 self.unary(answer)
             }
             Op::OpenStream(_) | Op::CloseStream(_) | Op::Watch(..) | Op::Cancel(..) | Op::Sync => {
@@ -208,18 +225,62 @@ impl Side {
         Answer { text, revision, is_ok: true }
     }
 
-    fn members(&mut self, answer: Result<tonic::Response<MemberListResponse>, Status>) -> Answer {
-        let (client, peer) = (self.server.endpoint(), self.server.peer_url());
-        let answer = answer.map(|response| {
-            let mut response = response.into_inner();
-            for member in &mut response.members {
-                member.id = u64::from(member.id == self.member_id);
-                member.client_ur_ls.iter_mut().for_each(|url| *url = url.replace(&client, "CLIENT"));
-                member.peer_ur_ls.iter_mut().for_each(|url| *url = url.replace(&peer, "PEER"));
+    async fn cluster(&mut self, op: &Op) -> Answer {
+        let mut client = self.clients.cluster.clone();
+        match op.clone() {
+            Op::Members { linearizable } => {
+                let answer = client.member_list(MemberListRequest { linearizable }).await;
+                let answer = answer.map(|response| {
+                    let mut response = response.into_inner();
+                    response.members.iter_mut().for_each(|member| self.map_member(member));
+                    response
+                });
+                self.told(answer)
             }
-            response
-        });
-        self.told(answer)
+            Op::MemberAdd(urls) => {
+                let request = MemberAddRequest { peer_ur_ls: self.real_urls(urls), is_learner: false };
+                let answer = client.member_add(request).await;
+                self.unary(answer)
+            }
+            Op::MemberRemove(id) => {
+                let answer = client.member_remove(MemberRemoveRequest { id: self.real_member(id) }).await;
+                self.unary(answer)
+            }
+            Op::MemberUpdate(id, urls) => {
+                let request = MemberUpdateRequest { id: self.real_member(id), peer_ur_ls: self.real_urls(urls) };
+                let answer = client.member_update(request).await.map(|response| {
+                    let mut response = response.into_inner();
+                    response.members.iter_mut().for_each(|member| self.map_member(member));
+                    response
+                });
+                self.told(answer)
+            }
+            Op::MemberPromote(id) => {
+                let answer = client.member_promote(MemberPromoteRequest { id: self.real_member(id) }).await;
+                self.unary(answer)
+            }
+            Op::MoveLeader(id) => {
+                let request = MoveLeaderRequest { target_id: self.real_member(id) };
+                let answer = self.clients.maintenance.move_leader(request).await;
+                self.unary(answer)
+            }
+            other => unreachable!("not an operation on members: {other:?}"),
+        }
+    }
+
+    fn map_member(&self, member: &mut Member) {
+        let (client, peer) = (self.server.endpoint(), self.server.peer_url());
+        member.id = u64::from(member.id == self.member_id);
+        member.client_ur_ls.iter_mut().for_each(|url| *url = url.replace(&client, "CLIENT"));
+        member.peer_ur_ls.iter_mut().for_each(|url| *url = url.replace(&peer, "PEER"));
+    }
+
+    fn real_urls(&self, urls: Vec<String>) -> Vec<String> {
+        urls.into_iter().map(|url| url.replace("PEER", &self.server.peer_url())).collect()
+    }
+
+    fn real_member(&self, id: u64) -> u64 {
+        if id == 0 { self.member_id } else { id }
     }
 
     /// Sizes and log indexes are an implementation's own; they are only held to their order.
