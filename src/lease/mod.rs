@@ -28,7 +28,7 @@ use crate::storage::{self, Batch, Keyspace, Read};
 use crate::wire::error::Error;
 use crate::wire::leasepb;
 
-pub use deadlines::Deadlines;
+pub use deadlines::{Checkpoint, Deadlines, Renewal};
 
 /// The largest TTL that can be asked for, in seconds (LSE-2).
 pub const TTL_MAX: i64 = 9_000_000_000;

@@ -1,4 +1,286 @@
-//! To be filled.
+//! Start and stop of the whole process, in order and with the reason for each order.
+//!
+//! ```text
+//!   start:  log -> runtimes -> node (lock, engine, log, state, threads) -> metrics listeners -> published -> client listeners
+//!   stop:   streams told -> listeners closed -> connections drained -> node (last flush) -> runtimes
+//! ```
 
+mod connection;
+mod grpc;
+mod listener;
 pub mod log;
+mod metrics;
+mod probe;
+mod runtime;
 pub mod signal;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{AutoCompaction, Config, Url};
+use crate::http::Pages;
+use crate::http::guard::Guard;
+use crate::metrics::Registry;
+use crate::node::{self, CompactionMode, Node, Seat};
+use crate::release;
+use crate::watch::Station;
+use connection::Services;
+use grpc::Grpc;
+use listener::{Desk, Listener};
+use probe::Probe;
+use runtime::Thread;
+use signal::Request;
+
+/// Why the process ended before it served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Node(#[from] node::StartError),
+    #[error("cannot listen on {url}: {source}; is another process using it?")]
+    Listen { url: Url, source: std::io::Error },
+    #[error("cannot start a runtime thread: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// Bytes of current values kept ready in memory (D4).
+const VALUE_CACHE_BYTES: usize = 256 << 20;
+/// Beyond max-request-bytes, for the envelope of a request (GRP-6).
+const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
+/// Open calls get this long at stop; then the connections are closed under them.
+const DRAIN: Duration = Duration::from_secs(1);
+
+fn texts(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(Url::to_string).collect()
+}
+
+fn node_options(config: &Config) -> node::Options {
+    node::Options {
+        name: config.name.clone(),
+        data_dir: config.data_dir.clone(),
+        wal_dir: config.wal_dir.clone(),
+        advertise_client_urls: texts(&config.advertise_client_urls),
+        advertise_peer_urls: texts(&config.advertise_peer_urls),
+        cluster_token: config.initial_cluster.token.clone(),
+        heartbeat: config.heartbeat,
+        election: config.election_timeout,
+        request_timeout: node::request_timeout(config.election_timeout),
+        quota_bytes: config.quota_backend_bytes.map_or(-1, |bytes| bytes as i64),
+        max_request_bytes: config.request_bytes_max,
+        max_txn_ops: config.txn_ops_max,
+        wals_max: config.wals_max.map_or(usize::MAX, |max| max as usize),
+        compaction: match config.auto_compaction {
+            AutoCompaction::Off => CompactionMode::Off,
+            AutoCompaction::Periodic(period) => CompactionMode::Periodic(period),
+            AutoCompaction::Revision(retention) => CompactionMode::Revision(retention),
+        },
+        sweep_records: config.compaction_batch_limit,
+        sweep_pause: config.compaction_sleep_interval,
+        lease_checkpoints: config.is_lease_checkpoint(),
+        value_cache_bytes: VALUE_CACHE_BYTES,
+    }
+}
+
+fn watch_options(config: &Config) -> crate::watch::Options {
+    crate::watch::Options {
+        progress_interval: config.watch_progress_notify_interval,
+        fragment_bytes: config.request_bytes_max + GRPC_OVERHEAD_BYTES,
+        ..crate::watch::Options::default()
+    }
+}
+
+/// The whole program: log, member, exit code.
+pub fn main(config: &Config) -> ExitCode {
+    if let Err(error) = log::start(&config.log) {
+        log::refuse(&error.to_string());
+        return ExitCode::FAILURE;
+    }
+    log::notices(&config.notices);
+    tracing::info!(
+        etcd_version = release::VERSION,
+        git_sha = release::GIT_SHA,
+        build = release::BUILD,
+        name = config.name,
+        data_dir = %config.data_dir.display(),
+        wal_dir = %config.wal_dir.display(),
+        listen_client_urls = ?texts(&config.listen_client_urls),
+        advertise_client_urls = ?texts(&config.advertise_client_urls),
+        heartbeat_interval = ?config.heartbeat,
+        election_timeout = ?config.election_timeout,
+        snapshot_count = config.snapshot_count,
+        snapshot_catchup_entries = config.snapshot_catchup_entries,
+        quota_backend_bytes = config.quota_backend_bytes.unwrap_or_default(),
+        max_request_bytes = config.request_bytes_max,
+        "starting an etcd server"
+    );
+    match run(config) {
+        Ok(Some(request)) => request.leave(),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %error, "this member does not start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a member until a signal asks it to stop. Returns after everything has ended and is on disk.
+fn run(config: &Config) -> Result<Option<Request>, Error> {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads: Vec<Thread> = (0..count).map(|k| Thread::start(&format!("rpc-{k}"))).collect::<Result<_, _>>().map_err(Error::Runtime)?;
+    // Listeners, signals and the look-after tasks run on the first runtime.
+    let first = threads[0].handle().clone();
+    let stop = first.block_on(async { signal::Stop::listen() }).map_err(Error::Runtime)?;
+
+    // The hubs must exist before the applier, which offers them events from its first batch on.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let hub_options = watch_options(config);
+    let mut stations = Vec::new();
+    let node = node::start(
+        node_options(config),
+        clock.clone(),
+        |reader| {
+            let (hubs, made) = Station::for_threads(count, reader, &hub_options, &clock);
+            stations = made;
+            hubs
+        },
+        count,
+    )?;
+    let registry = Registry::default();
+    metrics::register(&node, &registry);
+    let seats = node.seats();
+    for ((seat, station), thread) in seats.iter().zip(&stations).zip(&threads) {
+        thread.handle().spawn(seat.mailbox.clone().open());
+        thread.handle().spawn(station.clone().run(node.leadership()));
+    }
+
+    let desks = desks(config, &node, &seats, stations, &threads, &registry);
+    let member = first.spawn(serve(config.clone(), node.clone(), seats, desks, stop));
+    let served = first.block_on(member);
+    node.stop();
+    drop(threads);
+    tracing::info!("closed etcd server");
+    // The task can only have panicked, which the log says; the node was stopped all the same.
+    served.unwrap_or(Ok(None))
+}
+
+/// What each runtime thread serves its connections with.
+fn desks(
+    config: &Config,
+    node: &Arc<Node>,
+    seats: &[Seat],
+    stations: Vec<Arc<Station>>,
+    threads: &[Thread],
+    registry: &Registry,
+) -> Vec<Desk> {
+    let command_line = std::env::args().collect();
+    let pages = Pages::new(Arc::new(Probe::new(seats[0].clone())), registry, command_line);
+    let guard = Guard { hosts: config.host_whitelist.clone(), origins: config.cors.clone(), is_tls: false };
+    let router = guard.before(pages.client());
+    let keepalive = config.keepalive.interval.zip(config.keepalive.timeout);
+    let receive_max = node.options.max_request_bytes + GRPC_OVERHEAD_BYTES;
+    seats
+        .iter()
+        .zip(stations)
+        .zip(threads)
+        .map(|((seat, station), thread)| Desk {
+            handle: thread.handle().clone(),
+            services: Arc::new(Services {
+                grpc: Some(Grpc::new(seat.clone(), station, receive_max)),
+                http: Some(router.clone()),
+                concurrent_streams_max: config.concurrent_streams_max,
+                keepalive,
+            }),
+        })
+        .collect()
+}
+
+/// The same desks with one half of their services (GRP-3).
+fn narrowed(desks: &[Desk], grpc: bool, http: bool) -> Vec<Desk> {
+    let narrow = |desk: &Desk| {
+        let services = Services {
+            grpc: desk.services.grpc.clone().filter(|_| grpc),
+            http: desk.services.http.clone().filter(|_| http),
+            ..(*desk.services).clone()
+        };
+        Desk { handle: desk.handle.clone(), services: Arc::new(services) }
+    };
+    desks.iter().map(narrow).collect()
+}
+
+/// Listeners of one member, bound but not accepting: a port that is taken is known before anything else happens.
+struct Listeners {
+    clients: Vec<(Url, Listener)>,
+    http: Vec<(Url, Listener)>,
+    metrics: Vec<(Url, Listener)>,
+}
+
+async fn bind_all(urls: &[Url]) -> Result<Vec<(Url, Listener)>, Error> {
+    let mut bound = Vec::new();
+    for url in urls {
+        let listener = Listener::bind(url).await.map_err(|source| Error::Listen { url: url.clone(), source })?;
+        bound.push((url.clone(), listener));
+    }
+    Ok(bound)
+}
+
+/// From bound listeners to the end of the last connection.
+async fn serve(
+    config: Config,
+    node: Arc<Node>,
+    seats: Vec<Seat>,
+    desks: Vec<Desk>,
+    mut stop: signal::Stop,
+) -> Result<Option<Request>, Error> {
+    let listeners = Listeners {
+        clients: bind_all(&config.listen_client_urls).await?,
+        http: bind_all(&config.listen_client_http_urls).await?,
+        metrics: bind_all(&config.listen_metrics_urls).await?,
+    };
+    let permits = Arc::new(Semaphore::new(listener::connections_max()));
+    let permits_all = permits.available_permits();
+    let accepting = |listener: Listener, desks: Vec<Desk>| tokio::spawn(listener.run(desks, permits.clone(), node.subscribe_stop()));
+    // Probes and dashboards may look at once; clients only after the member has published itself (GRP-1).
+    for (url, listener) in listeners.metrics {
+        tracing::info!(address = %url, "serving metrics");
+        accepting(listener, narrowed(&desks, false, true));
+    }
+    node::look_after(&seats[0]);
+    tokio::select! {
+        published = node::publish(&seats[0]) => if published.is_err() { return Ok(None) },
+        request = stop.requested() => return Ok(Some(request)),
+    }
+    let versioning = seats[0].clone();
+    tokio::spawn(async move { node::set_cluster_version(&versioning).await });
+
+    tracing::info!("ready to serve client requests");
+    let split = !listeners.http.is_empty();
+    for (url, listener) in listeners.clients {
+        let traffic = if split { "grpc" } else { "grpc+http" };
+        tracing::info!(traffic, address = %url.address, "serving client traffic insecurely; this is strongly discouraged!");
+        accepting(listener, narrowed(&desks, true, !split));
+    }
+    for (url, listener) in listeners.http {
+        tracing::info!(traffic = "http", address = %url.address, "serving client traffic insecurely; this is strongly discouraged!");
+        accepting(listener, narrowed(&desks, false, true));
+    }
+    if let Err(error) = signal::ready() {
+        tracing::warn!(error = %error, "the service manager could not be told");
+    }
+
+    let request = stop.requested().await;
+    tracing::info!(signal = request.name(), "received signal; shutting down");
+    node.begin_stop();
+    node.pipeline.hubs.shutdown();
+    let drained = async {
+        while permits.available_permits() < permits_all {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("some connections did not end in time and are closed");
+    }
+    Ok(Some(request))
+}

@@ -34,9 +34,14 @@ struct ConfStateRow {
 }
 
 pub(super) fn read_conf_state(store: &dyn Read) -> Result<raftpb::ConfState, OpenError> {
-    let Some(row) = store.get(Keyspace::Meta, meta::CONF_STATE)? else { return Ok(raftpb::ConfState::default()) };
+    let row = store.get(Keyspace::Meta, meta::CONF_STATE)?;
+    row.map_or(Ok(raftpb::ConfState::default()), |row| decode_conf_state(&row))
+}
+
+/// The row `confState` of the keyspace `meta`.
+pub fn decode_conf_state(row: &[u8]) -> Result<raftpb::ConfState, OpenError> {
     let row: ConfStateRow =
-        serde_json::from_slice(&row).map_err(|error| OpenError::Row { key: "confState".into(), why: error.to_string() })?;
+        serde_json::from_slice(row).map_err(|error| OpenError::Row { key: "confState".into(), why: error.to_string() })?;
     let ConfStateRow { voters, learners, voters_outgoing, learners_next, auto_leave } = row;
     Ok(raftpb::ConfState { voters, learners, voters_outgoing, learners_next, auto_leave: Some(auto_leave) })
 }

@@ -44,6 +44,7 @@ use crate::wire::raftpb;
 use crate::{lease as leases, membership};
 
 use alarm::{AlarmStore, Alarms};
+pub use cluster::decode_conf_state;
 pub use command::{Action, Caller, Command, RequestIds};
 pub use effects::{ConfChange, Effects, Fault, LeaseEffect, Reply, Response};
 use quota::Quota;

@@ -10,7 +10,7 @@ const DEFAULT_BYTES: i64 = 2 << 30;
 
 /// What a record takes beside its key and value.
 const PUT_OVERHEAD: u64 = 256;
-const LEASE_COST: u64 = 64;
+pub const LEASE_COST: u64 = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {

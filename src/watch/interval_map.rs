@@ -361,7 +361,7 @@ mod tests {
         for member in [1, 3] {
             map.remove(&span("a", "c"), member);
         }
-        assert_eq!(stabbed(&map, "a"), []);
+        assert!(stabbed(&map, "a").is_empty());
     }
 
     fn any_span() -> impl Strategy<Value = Span> {

@@ -1,0 +1,119 @@
+//! The Maintenance service: alarms, status, hashes, defragmentation.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::mvcc::HashError;
+use crate::node::Seat;
+use crate::state_machine::Response as Applied;
+use crate::wire::error::Error;
+use crate::wire::etcdserverpb::{
+    AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, DefragmentResponse, DowngradeInfo, DowngradeRequest, DowngradeResponse,
+    HashKvRequest, HashKvResponse, HashRequest, HashResponse, InternalRaftRequest, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
+    SnapshotResponse, StatusRequest, StatusResponse,
+};
+use crate::wire::service::etcd::maintenance_server::Maintenance;
+
+#[derive(Clone)]
+pub struct MaintenanceService {
+    pub seat: Seat,
+}
+
+fn unexpected() -> Status {
+    Status::internal("the state machine answered with another kind of response")
+}
+
+/// Runs what reads the whole store where no connection waits behind it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopped.status())
+}
+
+#[tonic::async_trait]
+impl Maintenance for MaintenanceService {
+    async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
+        let command = InternalRaftRequest { alarm: Some(request.into_inner()), ..Default::default() };
+        let Applied::Alarm(mut response) = self.seat.propose(command).await? else { return Err(unexpected()) };
+        self.seat.node.fill(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        let node = &self.seat.node;
+        let raft = node.pipeline.marks.status();
+        let sizes = node.reader.sizes();
+        let mut errors = Vec::new();
+        if raft.leader == 0 {
+            errors.push(Error::NoLeader.text().to_owned());
+        }
+        errors.extend(node.alarms.list(AlarmType::None as i32).into_iter().map(|a| {
+            let kind = AlarmType::try_from(a.alarm).map_or("NONE", |kind| kind.as_str_name());
+            format!("memberID:{} alarm:{kind} ", a.member_id)
+        }));
+        Ok(Response::new(StatusResponse {
+            header: Some(node.header(node.reader.revision())),
+            version: crate::release::VERSION.into(),
+            db_size: sizes.db_size as i64,
+            db_size_in_use: sizes.db_size_in_use as i64,
+            db_size_quota: node.quota().bytes().map_or(node.options.quota_bytes, |bytes| bytes as i64),
+            leader: raft.leader,
+            raft_index: raft.commit,
+            raft_term: raft.term,
+            raft_applied_index: node.pipeline.marks.applied(),
+            errors,
+            is_learner: false,
+            storage_version: node.storage_version().unwrap_or_default(),
+            downgrade_info: Some(DowngradeInfo::default()),
+        }))
+    }
+
+    async fn defragment(&self, _: Request<DefragmentRequest>) -> Result<Response<DefragmentResponse>, Status> {
+        let node = self.seat.node.clone();
+        tracing::info!("starting defragment");
+        blocking(move || node.defragment()).await?.map_err(|e| Status::unknown(e.to_string()))?;
+        tracing::info!("finished defragment");
+        // Quirk: HDR-4, no header.
+        Ok(Response::new(DefragmentResponse { header: None }))
+    }
+
+    async fn hash(&self, _: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        let node = self.seat.node.clone();
+        let hash = blocking(move || node.hash()).await?.map_err(|e| Status::unknown(e.to_string()))?;
+        Ok(Response::new(HashResponse { header: Some(self.seat.node.header(self.seat.node.reader.revision())), hash }))
+    }
+
+    async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
+        let (node, revision) = (self.seat.node.clone(), request.into_inner().revision);
+        match blocking(move || node.reader.hash_kv(revision)).await? {
+            Ok(done) => Ok(Response::new(HashKvResponse {
+                header: Some(self.seat.node.header(done.current_revision)),
+                hash: done.hash,
+                compact_revision: done.compact_revision,
+                hash_revision: done.revision,
+            })),
+            Err(HashError::Compacted) => Err(Error::Compacted.status()),
+            Err(HashError::FutureRev) => Err(Error::FutureRev.status()),
+            Err(HashError::Storage(error)) => Err(Status::unknown(error.to_string())),
+        }
+    }
+
+    type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
+
+    async fn snapshot(&self, _: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        Err(Status::unimplemented("snapshots are not built yet"))
+    }
+
+    async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {
+        // A group of one has nobody to move to; its leader may be named (RFT-7).
+        let status = self.seat.node.pipeline.marks.status();
+        if request.into_inner().target_id == status.leader && status.leader != 0 {
+            return Ok(Response::new(MoveLeaderResponse { header: None }));
+        }
+        Err(Error::BadLeaderTransferee.status())
+    }
+
+    async fn downgrade(&self, _: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
+        Err(Status::unimplemented("downgrading a cluster is not built yet"))
+    }
+}

@@ -1,0 +1,129 @@
+//! Looks after what no request asks for: this member's own entry in the member list, the cluster version, the NOSPACE alarm,
+//! free space, and callers who have waited too long.
+//!
+//! Writes: proposals. Reads: the state machine's read sides, the file system's free space.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::seat::Seat;
+use super::space::{LOW_WATER_BYTES, Space};
+use crate::membership::Version;
+use crate::watch::Leadership;
+use crate::wire::error::Error;
+use crate::wire::etcdserverpb::{AlarmRequest, AlarmType, InternalRaftRequest, alarm_request::AlarmAction};
+use crate::wire::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
+
+/// The cluster version that a member of this release decides on (VSN-1).
+const CLUSTER_VERSION: Version = Version::new(3, 7);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Announces this member's name and client URLs through the log, until it is accepted (MEM-8). Client traffic is let in only
+/// after that (GRP-1), so nobody reads a state older than the last start.
+pub async fn publish(seat: &Seat) -> Result<(), Error> {
+    let node = &seat.node;
+    loop {
+        let attributes = Attributes { name: node.options.name.clone(), client_urls: node.options.advertise_client_urls.clone() };
+        let set = ClusterMemberAttrSetRequest { member_id: node.member_id(), member_attributes: Some(attributes) };
+        let command = InternalRaftRequest { cluster_member_attr_set: Some(set), ..Default::default() };
+        match seat.propose(command).await {
+            Ok(_) => break,
+            Err(Error::Stopped) => return Err(Error::Stopped),
+            Err(error) => tracing::warn!(error = %error, "failed to publish local member to cluster through raft, trying again"),
+        }
+    }
+    tracing::info!(
+        local_member_id = format_args!("{:x}", node.member_id()),
+        cluster_id = format_args!("{:x}", node.cluster_id()),
+        "published local member to cluster through raft"
+    );
+    Ok(())
+}
+
+/// A sole member decides the cluster version by itself: its own (VSN-1).
+pub async fn set_cluster_version(seat: &Seat) {
+    let wanted = CLUSTER_VERSION;
+    if seat.node.cluster.version() == Some(wanted) {
+        return;
+    }
+    let set = ClusterVersionSetRequest { ver: wanted.to_string() };
+    match seat.propose(InternalRaftRequest { cluster_version_set: Some(set), ..Default::default() }).await {
+        Ok(_) => tracing::info!(cluster_version = %wanted, "cluster version is set"),
+        Err(error) => tracing::warn!(error = %error, "the cluster version was not set"),
+    }
+}
+
+/// Follows what is known of a leader: `Lost` after three election timeouts without one (WAT-23).
+async fn follow_leadership(seat: Seat) {
+    let patience = 3 * seat.node.options.election;
+    let mut status = seat.node.pipeline.marks.subscribe();
+    let mut lost = false;
+    loop {
+        let known = status.borrow_and_update().leader != 0;
+        lost &= !known;
+        seat.node.set_leadership(match (known, lost) {
+            (true, _) => Leadership::Known,
+            (false, false) => Leadership::Missing,
+            (false, true) => Leadership::Lost,
+        });
+        let changed = if known || lost { Ok(status.changed().await) } else { tokio::time::timeout(patience, status.changed()).await };
+        match changed {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => lost = true,
+        }
+    }
+}
+
+/// Runs on one runtime for as long as the node lives.
+pub async fn run(seat: Seat) {
+    tokio::spawn(follow_leadership(seat.clone()));
+    let space = Space::new(&seat.node.options.member_dir());
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if seat.node.is_stopping() {
+            return;
+        }
+        let now = seat.node.clock.now();
+        for mailbox in &seat.node.pipeline.mailboxes {
+            mailbox.expire(now, Error::Timeout);
+        }
+        look_at_space(&seat, &space).await;
+    }
+}
+
+async fn look_at_space(seat: &Seat, space: &Space) {
+    let refused = seat.node.pipeline.no_space.swap(false, Ordering::AcqRel);
+    if refused {
+        tracing::warn!("a write met a full disk; the ballast is given up so that deletes and a compaction still fit");
+        if let Err(error) = space.drop_ballast() {
+            tracing::warn!(error = %error, "the ballast could not be removed");
+        }
+    }
+    let low = match space.free() {
+        Ok(free) => free < LOW_WATER_BYTES,
+        Err(error) => {
+            tracing::debug!(error = %error, "free space could not be read");
+            false
+        }
+    };
+    if refused || low {
+        raise_no_space(seat).await;
+    } else if let Err(error) = space.lay_ballast() {
+        tracing::debug!(error = %error, "the ballast could not be laid");
+    }
+}
+
+/// Raises NOSPACE for this member, unless it stands already (QUO-3, ALM-3).
+pub async fn raise_no_space(seat: &Seat) {
+    let member = seat.node.member_id();
+    if seat.node.alarms.list(AlarmType::Nospace.into()).iter().any(|alarm| alarm.member_id == member) {
+        return;
+    }
+    tracing::warn!(member = format_args!("{member:x}"), "raising the NOSPACE alarm");
+    let alarm = AlarmRequest { action: AlarmAction::Activate.into(), member_id: member, alarm: AlarmType::Nospace.into() };
+    let command = InternalRaftRequest { alarm: Some(alarm), ..Default::default() };
+    if let Err(error) = seat.propose(command).await {
+        tracing::warn!(error = %error, "the NOSPACE alarm could not be raised");
+    }
+}

@@ -1,0 +1,480 @@
+//! The threads that carry a command from the inbox to its reply: driver, log, applier, and the flusher behind them.
+//!
+//! ```text
+//!   inbox --> driver --append--> log ----> disk
+//!               ^                 | |
+//!               +---persisted-----+ +--committed--> applier --> engine, index, hubs, waiters
+//! ```
+//!
+//! A wake costs more than the work for a lone client, so a stage that is idle is run by its neighbour (D6): always when no
+//! other proposal waits, and under load too while a sync costs less than a wake.
+//! Writes: nothing of its own. Holds: whoever hands committed entries to the applier holds the log stage, so they stay in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::applier::{Applier, Outcome};
+use super::flushed::{Flushed, flushed};
+use super::inbox::{ConfRequest, Inbox};
+use super::shared::Watermarks;
+use super::stage::Stage;
+use super::waiters::Mailbox;
+use crate::clock::Clock;
+use crate::consensus::{Append, ConfChange, Driver, Entry, EntryKind, Input, LogError, LogStage, Output, Role};
+use crate::lease::Deadlines;
+use crate::state_machine::{LeaseEffect, Reply};
+use crate::storage;
+use crate::watch::Hubs;
+use crate::wire::raftpb;
+
+/// A sync that costs less than this is run by the driver itself even under load: handing it over would cost as much.
+const CHEAP_SYNC: Duration = Duration::from_micros(60);
+/// Bound: appends under way. The driver leaves proposals in the inbox beyond it, where they gather for the next batch.
+const APPENDS_MAX: usize = 2;
+/// Bound: batches waiting for the applier.
+const APPLY_QUEUE_MAX: usize = 64;
+/// Bound: entries in one engine batch.
+const BATCH_ENTRIES_MAX: usize = 1000;
+const RETRY_NO_SPACE: Duration = Duration::from_millis(50);
+
+pub struct Options {
+    pub tick: Duration,
+    /// Records in a slice of the physical compaction, and the pause between slices.
+    pub sweep_records: usize,
+    pub sweep_pause: Duration,
+    /// The engine is flushed when a restart would have to replay more than this.
+    pub debt_bytes_max: u64,
+    pub debt_entries_max: u64,
+    /// .. or when nothing was written for this long.
+    pub idle_flush: Duration,
+    pub wals_max: usize,
+}
+
+struct LogJob {
+    append: Option<Append>,
+    committed: Vec<Entry>,
+}
+
+pub struct Pipeline {
+    pub inbox: Inbox,
+    pub marks: Watermarks,
+    pub mailboxes: Vec<Arc<Mailbox>>,
+    pub deadlines: Arc<Deadlines>,
+    log: Stage<LogStage, LogJob>,
+    applier: Stage<Applier, Vec<Entry>>,
+    pub hubs: Hubs,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    debt_bytes: AtomicU64,
+    debt_entries: AtomicU64,
+    sweeping: AtomicBool,
+    stopping: AtomicBool,
+    /// A write met a full disk; the monitor makes room.
+    pub no_space: AtomicBool,
+}
+
+/// Ends the process: the state in memory and on disk may no longer agree, and a restart replays the log (I1).
+fn fail_stop(what: &str, error: &dyn std::fmt::Display) -> ! {
+    tracing::error!(error = %error, "{what}; this member stops, its log is replayed at the next start");
+    std::process::abort()
+}
+
+impl Pipeline {
+    #[expect(clippy::too_many_arguments, reason = "assembled once, at start")]
+    pub fn new(
+        options: Options,
+        log: LogStage,
+        applier: Applier,
+        hubs: Hubs,
+        mailboxes: Vec<Arc<Mailbox>>,
+        deadlines: Arc<Deadlines>,
+        clock: Arc<dyn Clock>,
+        inbox_bytes_max: usize,
+    ) -> Arc<Pipeline> {
+        Arc::new(Pipeline {
+            inbox: Inbox::new(inbox_bytes_max),
+            marks: Watermarks::new(applier.applied()),
+            mailboxes,
+            deadlines,
+            log: Stage::new(log),
+            applier: Stage::new(applier),
+            hubs,
+            clock,
+            options,
+            debt_bytes: AtomicU64::new(0),
+            debt_entries: AtomicU64::new(0),
+            // A compaction that was scheduled before a restart is resumed (REV-15).
+            sweeping: AtomicBool::new(true),
+            stopping: AtomicBool::new(false),
+            no_space: AtomicBool::new(false),
+        })
+    }
+
+    /// Starts the threads. They end after `stop`, in the order driver, log, applier, flusher.
+    pub fn spawn(self: &Arc<Pipeline>, driver: Driver) -> std::io::Result<Vec<JoinHandle<()>>> {
+        let thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(move || {
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+                    fail_stop("a thread of the pipeline panicked", &"see the panic above");
+                }
+            })
+        };
+        let this = [(); 4].map(|()| self.clone());
+        let [a, b, c, d] = this;
+        Ok(vec![
+            thread("driver", Box::new(move || a.run_driver(driver)))?,
+            thread("log", Box::new(move || b.run_log()))?,
+            thread("applier", Box::new(move || c.run_applier()))?,
+            thread("flusher", Box::new(move || d.run_flusher()))?,
+        ])
+    }
+
+    /// Commands whose callers wait.
+    pub fn waiting(&self) -> usize {
+        self.mailboxes.iter().map(|mailbox| mailbox.waiting()).sum()
+    }
+
+    pub fn log_counters(&self) -> crate::wal::Counters {
+        self.log.enter().wal().counters()
+    }
+
+    /// Asks the threads to end: what is in the log is applied, what is in the inbox is not proposed.
+    pub fn stop(&self) {
+        self.inbox.close();
+        self.inbox.stop();
+    }
+
+    // === driver ===
+
+    fn run_driver(&self, mut driver: Driver) {
+        self.inbox.adopt();
+        let mut next_tick = self.clock.now() + self.options.tick;
+        loop {
+            let hungry = self.log.len() < APPENDS_MAX && self.applier.len() < APPLY_QUEUE_MAX;
+            let arrived = self.inbox.take(hungry, next_tick.saturating_sub(self.clock.now()));
+            let now = self.clock.now();
+            if now >= next_tick {
+                driver.step(Input::Tick);
+                next_tick = now + self.options.tick;
+            }
+            driver.step(Input::Applied(self.marks.applied()));
+            if let Some(number) = arrived.persisted {
+                driver.step(Input::Persisted(number));
+            }
+            if let Some(index) = arrived.flushed {
+                driver.step(Input::Flushed(index));
+            }
+            for request in arrived.conf {
+                match driver.apply_conf_change(request.change) {
+                    // The applier waits for this answer; if it is gone the process is ending.
+                    Ok(state) => drop(request.reply.send(state)),
+                    Err(error) => fail_stop("raft refused a conf change that the state machine accepted", &error),
+                }
+            }
+            if !arrived.proposals.is_empty() {
+                let dropped = driver.step(Input::Propose(arrived.proposals));
+                if !dropped.0.is_empty() {
+                    tracing::warn!(proposals = dropped.0.len(), "raft dropped proposals; their callers time out");
+                }
+            }
+            while let Some(output) = driver.ready() {
+                self.perform(&mut driver, output);
+            }
+            if arrived.stop {
+                break;
+            }
+        }
+        self.stopping.store(true, Ordering::Release);
+        self.log.wake();
+    }
+
+    /// Nothing else waits, or waiting for another thread would cost more than the work.
+    fn may_inline(&self, log: &LogStage) -> bool {
+        self.marks.reads_at_once() && (log.sync_cost() < CHEAP_SYNC || !self.inbox.has_proposals())
+    }
+
+    fn perform(&self, driver: &mut Driver, output: Output) {
+        if let Some(status) = output.status {
+            self.note_status(status);
+        }
+        if let Some(mut log) = self.log.try_enter()
+            && (self.may_inline(&log) || output.append.is_none())
+        {
+            let inline = self.may_inline(&log);
+            let Some(append) = output.append else {
+                return self.hand_over(output.committed, inline);
+            };
+            match self.append(&mut log, &append) {
+                Ok(()) => {
+                    self.hand_over(output.committed, inline);
+                    self.sync(&mut log, append.sync);
+                    drop(log);
+                    driver.step(Input::Persisted(append.number));
+                }
+                Err(LogError::NoSpace) => {
+                    drop(log);
+                    self.log.push(LogJob { append: Some(append), committed: output.committed });
+                }
+                Err(LogError::Fault(error)) => fail_stop("the write-ahead log could not be written", &error),
+            }
+            return;
+        }
+        self.log.push(LogJob { append: output.append, committed: output.committed });
+    }
+
+    fn note_status(&self, status: crate::consensus::Status) {
+        let old = self.marks.status();
+        if status.leader != old.leader && status.leader != 0 {
+            tracing::info!("raft.node: elected leader {:x} at term {}", status.leader, status.term);
+        }
+        if status.role != old.role {
+            tracing::info!(role = ?status.role, term = status.term, "raft role changed");
+        }
+        if old.role == Role::Leader && status.role != Role::Leader {
+            // Invariant I7: deadlines exist only on a leader.
+            self.deadlines.demote();
+        }
+        self.marks.set_status(status);
+    }
+
+    // === log ===
+
+    fn append(&self, log: &mut LogStage, append: &Append) -> Result<(), LogError> {
+        let done = log.append(append);
+        if matches!(done, Err(LogError::NoSpace)) {
+            self.no_space.store(true, Ordering::Release);
+        }
+        done
+    }
+
+    fn sync(&self, log: &mut LogStage, wanted: bool) {
+        if !wanted {
+            return;
+        }
+        let began = self.clock.now();
+        if let Err(error) = log.sync() {
+            fail_stop("the write-ahead log could not be synced", &error);
+        }
+        log.note_sync(self.clock.now().saturating_sub(began));
+    }
+
+    fn run_log(&self) {
+        self.log.adopt();
+        loop {
+            let Some((mut log, job)) = self.log.next(Duration::from_secs(1)) else {
+                if self.stopping.load(Ordering::Acquire) && self.log.len() == 0 {
+                    break;
+                }
+                continue;
+            };
+            let Some(append) = job.append else {
+                self.hand_over(job.committed, false);
+                continue;
+            };
+            loop {
+                match self.append(&mut log, &append) {
+                    Ok(()) => break,
+                    // The append is held; nothing of it was acknowledged (D2).
+                    Err(LogError::NoSpace) => std::thread::park_timeout(RETRY_NO_SPACE),
+                    Err(LogError::Fault(error)) => fail_stop("the write-ahead log could not be written", &error),
+                }
+                if self.stopping.load(Ordering::Acquire) {
+                    return self.applier.wake();
+                }
+            }
+            self.hand_over(job.committed, false);
+            self.sync(&mut log, append.sync);
+            drop(log);
+            self.inbox.persisted(append.number);
+        }
+        self.applier.wake();
+    }
+
+    // === applier ===
+
+    /// Passes committed entries on. The caller holds the log stage.
+    fn hand_over(&self, committed: Vec<Entry>, inline: bool) {
+        if committed.is_empty() {
+            return;
+        }
+        // A conf change asks the driver, so it must not run on the driver's own thread.
+        let plain = committed.iter().all(|e| e.kind == EntryKind::Normal);
+        if inline
+            && plain
+            && let Some(mut applier) = self.applier.try_enter()
+        {
+            return self.apply(&mut applier, &committed);
+        }
+        self.applier.push(committed);
+    }
+
+    fn apply(&self, applier: &mut Applier, entries: &[Entry]) {
+        for chunk in entries.chunks(BATCH_ENTRIES_MAX) {
+            let mut conf = |change| self.ask_driver(change);
+            if let Err(fault) = applier.stage(chunk, &mut conf) {
+                fail_stop("an entry could not be applied", &fault);
+            }
+            self.settle(applier);
+        }
+    }
+
+    fn ask_driver(&self, change: ConfChange) -> raftpb::ConfState {
+        let (reply, answer) = sync_channel(1);
+        self.inbox.conf_change(ConfRequest { change, reply });
+        match answer.recv() {
+            Ok(state) => state,
+            Err(error) => fail_stop("the driver ended during a conf change", &error),
+        }
+    }
+
+    /// Writes what is staged and lets it be seen, in the order that REV-19 and I6 ask for.
+    fn settle(&self, applier: &mut Applier) {
+        while let Err(error) = applier.write() {
+            match error {
+                storage::Error::NoSpace(_) => {
+                    // The same batch is held and tried again; nothing has moved (D2).
+                    self.no_space.store(true, Ordering::Release);
+                    std::thread::park_timeout(RETRY_NO_SPACE);
+                }
+                storage::Error::Fault(_) => fail_stop("the state engine failed", &error),
+            }
+        }
+        let mut outcome = applier.merge();
+        if let Some(events) = outcome.events.take() {
+            self.hubs.offer(&events);
+        }
+        applier.publish();
+        self.marks.set_applied(applier.applied());
+        let debt = applier.debt();
+        self.debt_bytes.store(debt.bytes, Ordering::Release);
+        self.debt_entries.store(debt.entries, Ordering::Release);
+        self.deliver(outcome);
+    }
+
+    fn deliver(&self, mut outcome: Outcome) {
+        if !outcome.lease.is_empty() {
+            self.move_deadlines(&outcome.lease);
+        }
+        let count = self.mailboxes.len() as u64;
+        if let [mailbox] = &self.mailboxes[..] {
+            mailbox.deliver(&mut outcome.replies);
+        } else {
+            let mut sorted: Vec<Vec<(u64, Reply)>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+            for (id, reply) in outcome.replies {
+                sorted[(id % count) as usize].push((id, reply));
+            }
+            for (mailbox, replies) in self.mailboxes.iter().zip(&mut sorted) {
+                mailbox.deliver(replies);
+            }
+        }
+        if let Some(revision) = outcome.swept {
+            self.marks.set_swept(revision);
+        }
+        if outcome.compaction_scheduled {
+            self.sweeping.store(true, Ordering::Release);
+            self.applier.wake();
+        }
+        if !self.marks.reads_at_once() {
+            // A sole voter campaigns once it has applied what is committed.
+            self.inbox.nudge();
+        }
+    }
+
+    fn move_deadlines(&self, effects: &[LeaseEffect]) {
+        if self.marks.status().role != Role::Leader {
+            return;
+        }
+        let now = self.clock.now();
+        for effect in effects {
+            match *effect {
+                LeaseEffect::Granted { id, ttl } => self.deadlines.grant(id, ttl, now),
+                LeaseEffect::Revoked { id } => self.deadlines.revoke(id),
+                LeaseEffect::Checkpointed { id, remaining } => self.deadlines.checkpoint(id, remaining, now),
+            }
+        }
+    }
+
+    fn run_applier(&self) {
+        self.applier.adopt();
+        loop {
+            let sweeping = self.sweeping.load(Ordering::Acquire);
+            let patience = if sweeping { self.options.sweep_pause } else { Duration::from_secs(1) };
+            match self.applier.next(patience) {
+                Some((mut applier, entries)) => self.apply(&mut applier, &entries),
+                None if self.stopping.load(Ordering::Acquire) && self.log.len() == 0 && self.applier.len() == 0 => break,
+                None if sweeping => {
+                    let mut applier = self.applier.enter();
+                    let more = applier.stage_sweep(self.options.sweep_records);
+                    self.settle(&mut applier);
+                    if !more {
+                        self.sweeping.store(false, Ordering::Release);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    // === flusher ===
+
+    /// Flushes the engine when the log behind it grows long, then says so in the log and drops old segments (D2).
+    fn run_flusher(&self) {
+        let mut last_debt = 0;
+        let mut idle_since = self.clock.now();
+        while !self.stopping.load(Ordering::Acquire) {
+            std::thread::park_timeout(Duration::from_millis(250));
+            let (bytes, entries) = (self.debt_bytes.load(Ordering::Acquire), self.debt_entries.load(Ordering::Acquire));
+            if entries != last_debt {
+                last_debt = entries;
+                idle_since = self.clock.now();
+            }
+            let idle = entries > 0 && self.clock.now().saturating_sub(idle_since) >= self.options.idle_flush;
+            if bytes >= self.options.debt_bytes_max || entries >= self.options.debt_entries_max || idle {
+                self.flush();
+            }
+        }
+    }
+
+    /// One flush of the state engine, then the log's record of it.
+    ///
+    /// Crash: before the record, the log keeps what the engine already has, and replays less than it could.
+    pub fn flush(&self) {
+        let engine = {
+            let mut applier = self.applier.enter();
+            applier.forget_debt();
+            self.debt_bytes.store(0, Ordering::Release);
+            self.debt_entries.store(0, Ordering::Release);
+            applier.engine().clone()
+        };
+        if let Err(error) = engine.flush() {
+            match error {
+                storage::Error::NoSpace(_) => return self.no_space.store(true, Ordering::Release),
+                storage::Error::Fault(_) => fail_stop("the state engine could not be flushed", &error),
+            }
+        }
+        let Flushed { index, term, conf_state } = match flushed(&*engine) {
+            Ok(flushed) if flushed.index > 0 => flushed,
+            Ok(_) => return,
+            Err(error) => fail_stop("the flushed index could not be read", &error),
+        };
+        let mut log = self.log.enter();
+        match log.flushed(index, term, &conf_state, self.options.wals_max) {
+            Ok(_) => self.inbox.flushed(index),
+            Err(LogError::NoSpace) => self.no_space.store(true, Ordering::Release),
+            Err(LogError::Fault(error)) => fail_stop("the flushed index could not be written to the log", &error),
+        }
+    }
+
+    /// Rewrites the engine's files and lets the logical size fall (BAK-6). Blocks the caller, nobody else.
+    pub fn defragment(&self) -> Result<(), storage::Error> {
+        let engine = self.applier.enter().engine().clone();
+        engine.defragment()?;
+        let mut applier = self.applier.enter();
+        applier.stage_defragmented();
+        self.settle(&mut applier);
+        Ok(())
+    }
+}

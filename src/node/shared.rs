@@ -1,0 +1,84 @@
+//! What the threads of a node tell each other without asking: watermarks, and the way to wait for them.
+//!
+//! Writes: the driver (raft status), the applier (applied), each alone. Reads: everybody.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+use crate::consensus::Status;
+
+/// Watermarks of a running node.
+pub struct Watermarks {
+    reads_at_once: AtomicBool,
+    commit: AtomicU64,
+    applied: AtomicU64,
+    applied_term: AtomicU64,
+    status: watch::Sender<Status>,
+    /// The revision that the physical compaction has reached.
+    swept: watch::Sender<i64>,
+}
+
+impl Watermarks {
+    pub fn new(applied: (u64, u64)) -> Watermarks {
+        Watermarks {
+            reads_at_once: AtomicBool::new(false),
+            commit: AtomicU64::new(0),
+            applied: AtomicU64::new(applied.0),
+            applied_term: AtomicU64::new(applied.1),
+            status: watch::Sender::new(Status::default()),
+            swept: watch::Sender::new(0),
+        }
+    }
+
+    /// The driver's news. Only changes of role, term or leader wake those who wait for them.
+    pub fn set_status(&self, status: Status) {
+        self.commit.store(status.commit, Ordering::Release);
+        self.reads_at_once.store(status.reads_at_once, Ordering::Release);
+        self.status.send_if_modified(|old| {
+            let woken =
+                (old.role, old.term, old.leader, old.reads_at_once) != (status.role, status.term, status.leader, status.reads_at_once);
+            *old = status;
+            woken
+        });
+    }
+
+    pub fn set_applied(&self, (index, term): (u64, u64)) {
+        self.applied_term.store(term, Ordering::Release);
+        self.applied.store(index, Ordering::Release);
+    }
+
+    pub fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    /// The term of the newest applied entry (HDR-1).
+    pub fn applied_term(&self) -> u64 {
+        self.applied_term.load(Ordering::Acquire)
+    }
+
+    pub fn commit(&self) -> u64 {
+        self.commit.load(Ordering::Acquire)
+    }
+
+    /// A linearizable read may be answered from the published state without asking anybody.
+    pub fn reads_at_once(&self) -> bool {
+        self.reads_at_once.load(Ordering::Acquire)
+    }
+
+    pub fn status(&self) -> Status {
+        *self.status.borrow()
+    }
+
+    pub fn set_swept(&self, revision: i64) {
+        self.swept.send_replace(revision);
+    }
+
+    pub fn swept(&self) -> watch::Receiver<i64> {
+        self.swept.subscribe()
+    }
+
+    pub fn subscribe(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+}
