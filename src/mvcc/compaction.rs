@@ -60,7 +60,7 @@ impl Compactor {
     /// Remembers what a merged change made removable.
     pub fn queue(&mut self, revision: Revision, is_tombstone: bool, length: u32, merged: Merged) {
         let at = revision.main;
-        if let Some((replaced, length, _)) = merged.replaced {
+        if let Some((replaced, length)) = merged.replaced {
             self.replaced.push_back(Victim { at, revision: replaced, length, key: merged.key.clone() });
         }
         if is_tombstone {

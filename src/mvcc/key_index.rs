@@ -2,17 +2,17 @@
 //!
 //! ```text
 //!            live  "a" -> create 2, modified 9, version 4, lease, length, slot in the value cache     newest generation, alive now
-//!            past  "a" -> [2 v1] [5 v2] [7 v3]                                                         what newer changes replaced
-//!                  "b" -> [3 v1] [6 tombstone]                                                         and generations that ended
+//!                         past [2 v1] [5 v2] [7 v3]                                                    what newer changes replaced
+//!            dead  "b" -> past [3 v1] [6 tombstone]                                                    keys that are not alive now
 //!          births  (2 "a" +1) (3 "b" +1) (6 "b" -1)                                                    in revision order
 //!
-//!   a key at R     live if modified <= R, else the newest of past with main <= R                       REV-11
+//!   a key at R     live if modified <= R, else the newest of its past with main <= R                   REV-11
 //!   a count at R   keys in live now, minus the births after R
 //! ```
 //!
 //! Writes: the writer, under one lock (`merge`, `prune`). Reads: scans, a few hundred keys a time.
 //! Holds: at any moment every revision from the compact revision to the newest merged one can be asked for, so a reader that
-//! keeps to the published revision never sees half of a merge. `past` and `births` hold only what the sweep has not taken.
+//! keeps to the published revision never sees half of a merge. Past and births hold only what the sweep has not taken.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -34,7 +34,11 @@ pub(super) struct Live {
     pub length: u32,
     /// Where the cache may hold the record; set by readers too.
     slot: AtomicU32,
+    /// What newer changes replaced. Most keys of most stores have none.
+    past: Option<Box<History>>,
 }
+
+type History = VecDeque<Past>;
 
 /// A change that a newer one has replaced, or a tombstone.
 #[derive(Clone, Copy, Debug)]
@@ -76,15 +80,14 @@ pub(super) struct Merge<'a> {
     pub version: i64,
     pub lease: i64,
     pub length: u32,
-    pub slot: u32,
 }
 
 /// What a merged change left behind for the sweep to take later.
 #[derive(Debug)]
 pub(super) struct Merged {
     pub key: Key,
-    /// The put that is now replaced, its record's length and its cache slot.
-    pub replaced: Option<(Revision, u32, u32)>,
+    /// The put that is now replaced, and its record's length.
+    pub replaced: Option<(Revision, u32)>,
 }
 
 /// Where a walk stopped.
@@ -98,7 +101,7 @@ pub(super) enum Walk {
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
     live: Tree<Live>,
-    past: Tree<VecDeque<Past>>,
+    dead: Tree<History>,
     births: VecDeque<Birth>,
     /// How many births were dropped before the first one held: a birth's place never changes.
     births_dropped: u64,
@@ -123,13 +126,31 @@ impl Live {
         }
     }
 
+    /// The key as of revision `at`.
+    fn at(&self, at: i64) -> Option<Found> {
+        if self.main <= at { Some(self.found()) } else { Past::at(self.past.as_deref()?, at) }
+    }
+
     pub fn set_slot(&self, slot: u32) {
         self.slot.store(slot, Ordering::Relaxed);
     }
 
-    fn past(&self) -> Past {
+    fn as_past(&self) -> Past {
         Past { main: self.main, create: self.create, version: self.version, sub: self.sub, length: self.length }
     }
+}
+
+/// How many changes went, one or none.
+fn forget(past: &mut History, revision: Revision) -> usize {
+    let place = past.partition_point(|past| past.revision() < revision);
+    if past.get(place).is_none_or(|past| past.revision() != revision) {
+        return 0;
+    }
+    past.remove(place);
+    if past.len() * 4 < past.capacity() {
+        past.shrink_to(past.len() * 2);
+    }
+    1
 }
 
 impl Past {
@@ -143,7 +164,7 @@ impl Past {
     }
 
     /// The change that a key with these older ones held at `at`.
-    fn at(all: &VecDeque<Past>, at: i64) -> Option<Found> {
+    fn at(all: &History, at: i64) -> Option<Found> {
         let newer = all.partition_point(|past| past.main <= at);
         all.get(newer.checked_sub(1)?)?.found()
     }
@@ -171,8 +192,8 @@ impl KeyIndex {
     /// The key as of revision `at`.
     pub fn find(&self, key: &[u8], at: i64) -> Option<Found> {
         match self.live.get(key) {
-            Some((_, live)) if live.main <= at => Some(live.found()),
-            _ => Past::at(self.past.get(key)?.1, at),
+            Some((_, live)) => live.at(at),
+            None => Past::at(self.dead.get(key)?.1, at),
         }
     }
 
@@ -186,50 +207,81 @@ impl KeyIndex {
         budget: &mut usize,
         visit: &mut dyn FnMut(&Key, Found) -> ControlFlow<()>,
     ) -> Walk {
-        if let Interval::One(key) = interval {
-            *budget = budget.saturating_sub(1);
-            if let Some(found) = self.find(key, at) {
-                let entry = self.live.get(key).map(|(key, _)| key.clone());
-                let _ = visit(&entry.unwrap_or_else(|| Key::from(*key)), found);
-            }
-            return Walk::Done;
-        }
         if interval.is_empty() {
             return Walk::Done;
         }
-        let mut live = self.live.iter_from(from).peekable();
-        // With nothing newer than `at` the older changes cannot matter.
-        let mut past = (self.newest > at).then(|| self.past.iter_from(from)).into_iter().flatten().peekable();
-        loop {
-            let (key, found) = match (live.peek(), past.peek()) {
-                (None, None) => return Walk::Done,
-                (Some((key, entry)), older) if older.is_none_or(|(old, _)| key < old) => (*key, (entry.main <= at).then(|| entry.found())),
-                (newer, Some((key, all))) => match newer {
-                    Some((same, entry)) if same == key && entry.main <= at => (*key, Some(entry.found())),
-                    _ => (*key, Past::at(all, at)),
-                },
-                (Some(_), None) => unreachable!("with nothing older the first arm took it"),
+        if let Interval::One(key) = interval {
+            *budget = budget.saturating_sub(1);
+            let found = match self.live.get(key) {
+                Some((key, live)) => live.at(at).map(|found| (key, found)),
+                None => self.dead.get(key).and_then(|(key, past)| Past::at(past, at).map(|found| (key, found))),
             };
-            if interval.is_past(key) {
+            if let Some((key, found)) = found {
+                let _ = visit(key, found);
+            }
+            return Walk::Done;
+        }
+        // With nothing newer than `at` no dead key was alive then.
+        if self.newest <= at { self.walk_live(interval, from, budget, visit) } else { self.walk_all(interval, from, at, budget, visit) }
+    }
+
+    /// Counts down to the interval's end instead of comparing with it, so that the keys' own memory is not touched.
+    fn walk_live(
+        &self,
+        interval: &Interval<'_>,
+        from: &[u8],
+        budget: &mut usize,
+        visit: &mut dyn FnMut(&Key, Found) -> ControlFlow<()>,
+    ) -> Walk {
+        let end = match interval {
+            Interval::Between(_, end) => self.live.rank(end),
+            _ => self.live.len(),
+        };
+        let mut left = end.saturating_sub(self.live.rank(from));
+        let mut is_over = false;
+        for (key, live) in self.live.iter_from(from) {
+            if left == 0 {
                 return Walk::Done;
             }
-            if *budget == 0 {
+            if *budget == 0 || is_over {
                 return Walk::At(key.clone());
             }
             *budget -= 1;
-            live.next_if(|(k, _)| *k == key);
-            past.next_if(|(k, _)| *k == key);
-            if let Some(found) = found
-                && visit(key, found).is_break()
-            {
-                return live
-                    .peek()
-                    .map(|(k, _)| *k)
-                    .into_iter()
-                    .chain(past.peek().map(|(k, _)| *k))
-                    .min()
-                    .map_or(Walk::Done, |next| if interval.is_past(next) { Walk::Done } else { Walk::At(next.clone()) });
+            left -= 1;
+            is_over = visit(key, live.found()).is_break();
+        }
+        Walk::Done
+    }
+
+    fn walk_all(
+        &self,
+        interval: &Interval<'_>,
+        from: &[u8],
+        at: i64,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(&Key, Found) -> ControlFlow<()>,
+    ) -> Walk {
+        let mut live = self.live.iter_from(from).peekable();
+        let mut dead = self.dead.iter_from(from).peekable();
+        let mut is_over = false;
+        loop {
+            let is_live = match (live.peek(), dead.peek()) {
+                (None, None) => return Walk::Done,
+                (Some((key, _)), Some((gone, _))) => key < gone,
+                (newer, _) => newer.is_some(),
+            };
+            let next = if is_live { live.peek().map(|(key, _)| *key) } else { dead.peek().map(|(key, _)| *key) };
+            match next {
+                Some(key) if !interval.is_past(key) && (*budget == 0 || is_over) => return Walk::At(key.clone()),
+                Some(key) if !interval.is_past(key) => *budget -= 1,
+                _ => return Walk::Done,
             }
+            let found = if is_live {
+                live.next().and_then(|(key, live)| live.at(at).map(|found| (key, found)))
+            } else {
+                dead.next().and_then(|(key, past)| Past::at(past, at).map(|found| (key, found)))
+            };
+            is_over = found.is_some_and(|(key, found)| visit(key, found).is_break());
         }
     }
 
@@ -255,77 +307,70 @@ impl KeyIndex {
         births.filter(|birth| interval.contains(&birth.key)).map(|birth| i64::from(birth.delta)).sum()
     }
 
-    /// Takes over one change. They come in revision order.
-    pub fn merge(&mut self, change: &Merge<'_>) -> Merged {
+    /// Takes over one change. They come in revision order. `exchange` is told the cache slot and revision of what the change
+    /// replaces, and says in which slot the change itself is.
+    pub fn merge(&mut self, change: &Merge<'_>, exchange: &mut dyn FnMut(Option<(u32, Revision)>) -> u32) -> Merged {
         assert!(change.revision.main >= self.newest, "changes are merged in revision order");
         self.newest = change.revision.main;
-        if change.version == 0 { self.merge_tombstone(change) } else { self.merge_put(change) }
+        if change.version == 0 { self.merge_tombstone(change, exchange) } else { self.merge_put(change, exchange) }
     }
 
-    fn merge_put(&mut self, change: &Merge<'_>) -> Merged {
+    fn merge_put(&mut self, change: &Merge<'_>, exchange: &mut dyn FnMut(Option<(u32, Revision)>) -> u32) -> Merged {
+        let Merge { create, version, lease, length, .. } = *change;
         let (main, sub) = (change.revision.main, change.revision.sub as u32);
-        let entry = Live {
-            create: change.create,
-            main,
-            version: change.version,
-            lease: change.lease,
-            sub,
-            length: change.length,
-            slot: AtomicU32::new(change.slot),
-        };
         if let Some((key, live)) = self.live.get_mut(change.key) {
-            let key = key.clone();
-            let before = std::mem::replace(live, entry);
-            let replaced = Some((before.revision(), before.length, before.slot.load(Ordering::Relaxed)));
-            self.push_past(&key, before.past());
-            return Merged { key, replaced };
+            let before = live.as_past();
+            let slot = exchange(Some((*live.slot.get_mut(), before.revision())));
+            let mut past = live.past.take().unwrap_or_default();
+            past.push_back(before);
+            self.past_len += 1;
+            *live = Live { create, main, version, lease, sub, length, slot: AtomicU32::new(slot), past: Some(past) };
+            return Merged { key: key.clone(), replaced: Some((before.revision(), before.length)) };
         }
-        let key = self.past.get(change.key).map_or_else(|| Key::from(change.key), |(key, _)| key.clone());
-        self.live.insert(key.clone(), entry);
+        let (key, past) = match self.dead.remove(change.key) {
+            Some((key, past)) => (key, Some(Box::new(past))),
+            None => (Key::from(change.key), None),
+        };
+        let slot = AtomicU32::new(exchange(None));
+        self.live.insert(key.clone(), Live { create, main, version, lease, sub, length, slot, past });
         self.births.push_back(Birth { main, key: key.clone(), delta: 1 });
         Merged { key, replaced: None }
     }
 
-    fn merge_tombstone(&mut self, change: &Merge<'_>) -> Merged {
+    fn merge_tombstone(&mut self, change: &Merge<'_>, exchange: &mut dyn FnMut(Option<(u32, Revision)>) -> u32) -> Merged {
         let Revision { main, sub } = change.revision;
         let tombstone = Past { main, create: 0, version: 0, sub: sub as u32, length: change.length };
-        // A tombstone alone is what a compaction at its revision leaves of a key (REV-16).
-        let (key, replaced) = match self.live.remove(change.key) {
-            Some((key, before)) => {
-                self.births.push_back(Birth { main, key: key.clone(), delta: -1 });
-                let replaced = (before.revision(), before.length, before.slot.load(Ordering::Relaxed));
-                self.push_past(&key, before.past());
-                (key, Some(replaced))
-            }
-            None => (self.past.get(change.key).map_or_else(|| Key::from(change.key), |(key, _)| key.clone()), None),
-        };
-        self.push_past(&key, tombstone);
-        Merged { key, replaced }
-    }
-
-    fn push_past(&mut self, key: &Key, past: Past) {
         self.past_len += 1;
-        match self.past.get_mut(key) {
-            Some((_, all)) => all.push_back(past),
-            None => {
-                self.past.insert(key.clone(), VecDeque::from([past]));
-            }
-        }
+        let Some((key, mut live)) = self.live.remove(change.key) else {
+            // A tombstone alone is what a compaction at its revision leaves of a key (REV-16).
+            let (key, mut past) = self.dead.remove(change.key).unwrap_or_else(|| (Key::from(change.key), History::new()));
+            past.push_back(tombstone);
+            self.dead.insert(key.clone(), past);
+            return Merged { key, replaced: None };
+        };
+        self.births.push_back(Birth { main, key: key.clone(), delta: -1 });
+        let before = live.as_past();
+        exchange(Some((*live.slot.get_mut(), before.revision())));
+        let mut past = live.past.map_or_else(History::new, |past| *past);
+        past.extend([before, tombstone]);
+        self.past_len += 1;
+        self.dead.insert(key.clone(), past);
+        Merged { key, replaced: Some((before.revision(), before.length)) }
     }
 
     /// Forgets a change that the sweep has removed. It is the key's oldest, but for a tombstone at the compact revision.
     pub fn prune(&mut self, key: &Key, revision: Revision) {
-        let Some((_, all)) = self.past.get_mut(key) else { return };
-        let place = all.partition_point(|past| past.revision() < revision);
-        if all.get(place).is_none_or(|past| past.revision() != revision) {
-            return;
-        }
-        self.past_len -= 1;
-        all.remove(place);
-        if all.is_empty() {
-            self.past.remove(key);
-        } else if all.len() * 4 < all.capacity() {
-            all.shrink_to(all.len() * 2);
+        if let Some((_, live)) = self.live.get_mut(key) {
+            let Some(past) = &mut live.past else { return };
+            self.past_len -= forget(past, revision);
+            if past.is_empty() {
+                live.past = None;
+            }
+        } else if let Some((_, past)) = self.dead.get_mut(key) {
+            self.past_len -= forget(past, revision);
+            if past.is_empty() {
+                self.dead.remove(key);
+            }
         }
     }
 

@@ -124,7 +124,7 @@ fn rebuild(
         };
         let IndexRow { is_tombstone, create, version, lease, length, key } = row;
         let version = if is_tombstone { 0 } else { version };
-        let merged = index.merge(&Merge { key, revision, create, version, lease, length, slot: cache::NONE });
+        let merged = index.merge(&Merge { key, revision, create, version, lease, length }, &mut |_| cache::NONE);
         compactor.queue(revision, is_tombstone, length, merged);
         index.prune_births(compacted, 2);
         ledger.add(length as usize, is_tombstone);

@@ -24,7 +24,8 @@ use super::tree::Key;
 /// One key of an answer in the making.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
-    pub key: Key,
+    /// Only where it is needed: the keys of a large answer would each have to be fetched into the processor's cache.
+    pub key: Option<Key>,
     pub revision: Revision,
     pub create: i64,
     pub version: i64,
@@ -34,7 +35,11 @@ pub(super) struct Item {
 
 impl Item {
     pub fn new(key: Key, found: Found) -> Item {
-        Item { key, revision: found.revision, create: found.create, version: found.version, slot: found.slot, record: None }
+        Item { key: Some(key), ..Item::nameless(found) }
+    }
+
+    fn nameless(found: Found) -> Item {
+        Item { key: None, revision: found.revision, create: found.create, version: found.version, slot: found.slot, record: None }
     }
 }
 
@@ -79,15 +84,26 @@ impl Plan {
         self.request.count_only
     }
 
-    /// The key as an item, unless a filter drops it.
-    pub fn item(&self, key: Key, found: Found) -> Option<Item> {
+    /// Whether an item is sent as it is found: then its record is worth having at once, and its key is not needed.
+    fn is_plain(&self) -> bool {
+        self.descending.is_none() && self.wants_values()
+    }
+
+    /// The key as an item, unless a filter drops it. `record` is asked only where it is certainly of use.
+    pub fn item(&self, key: impl FnOnce() -> Key, found: Found, record: impl FnOnce() -> Option<Bytes>) -> Option<Item> {
         let RangeRequest { min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, .. } = self.request;
         let (modified, create) = (found.revision.main, found.create);
         let is_dropped = (max_mod_revision != 0 && modified > max_mod_revision)
             || (min_mod_revision != 0 && modified < min_mod_revision)
             || (max_create_revision != 0 && create > max_create_revision)
             || (min_create_revision != 0 && create < min_create_revision);
-        (!is_dropped).then(|| Item::new(key, found))
+        if is_dropped {
+            return None;
+        }
+        match self.is_plain().then(record).flatten() {
+            Some(record) => Some(Item { record: Some(record), ..Item::nameless(found) }),
+            None => Some(Item::new(key(), found)),
+        }
     }
 
     /// Whether nothing more needs to be fetched.
@@ -154,7 +170,9 @@ impl Plan {
             Some(record) if !self.request.keys_only => record,
             // Quirk: RNG-12, with a sort by value etcd reads the records and blanks the value, so the lease stays.
             Some(record) => record::decode(&record).map_or_else(Bytes::new, |fields| Fields { value: &[], ..fields }.encode()),
-            None => Fields { key: &key, create, modified: revision.main, version, value: &[], lease: 0 }.encode(),
+            None => {
+                Fields { key: key.as_deref().unwrap_or_default(), create, modified: revision.main, version, value: &[], lease: 0 }.encode()
+            }
         }
     }
 }

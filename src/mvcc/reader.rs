@@ -196,11 +196,11 @@ impl Shared {
             let Some(index) = self.index.try_read() else { return };
             let Some(mut cache) = self.cache.try_write() else { return };
             for item in slice.iter().map(|place| &items[*place]) {
-                let Some(record) = &item.record else { continue };
+                let (Some(record), Some(key)) = (&item.record, &item.key) else { continue };
                 if !may_evict && !cache.has_room(record) {
                     return;
                 }
-                let Some(live) = index.live(&item.key) else { continue };
+                let Some(live) = index.live(key) else { continue };
                 let found = live.found();
                 if found.revision == item.revision && cache.get(found.slot, found.revision).is_none() {
                     live.set_slot(cache.put(found.revision, Bytes::copy_from_slice(record)));

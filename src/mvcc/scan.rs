@@ -176,9 +176,10 @@ impl Scan {
         let (plan, items, walked) = (&self.plan, &mut self.items, &mut self.walked);
         let interval = plan.interval();
         let from = from.as_deref().unwrap_or(interval.start());
+        let cache = shared.cache.read();
         let walk = index.walk(&interval, from, self.at, budget, &mut |key, found| {
             *walked += 1;
-            items.extend(plan.item(key.clone(), found));
+            items.extend(plan.item(|| key.clone(), found, || cache.get(found.slot, found.revision)));
             if plan.is_full(items) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         Ok(match walk {

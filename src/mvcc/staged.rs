@@ -8,6 +8,7 @@
 //! Sole owner: the writer. Holds: what is staged is newer than everything in the key index.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
@@ -70,10 +71,10 @@ impl Staged {
 
     pub fn push(&mut self, mut change: Change, event: Event) {
         let at = self.changes.len() as u32;
-        match self.latest.get_mut(&change.key) {
-            Some(latest) => change.earlier = Some(std::mem::replace(latest, at)),
-            None => {
-                self.latest.insert(change.key.clone(), at);
+        match self.latest.entry(change.key.clone()) {
+            Entry::Occupied(mut latest) => change.earlier = Some(latest.insert(at)),
+            Entry::Vacant(place) => {
+                place.insert(at);
             }
         }
         self.changes.push(change);

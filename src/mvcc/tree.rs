@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A B+-tree of high fan-out. Each node keeps, beside its keys, how long a beginning they all share and the eight bytes that
-//! follow it as one number, so that a search touches a key's own memory about once a node: the keys of a real store begin alike.
+//! follow it as one number, so that a search touches the memory of one or two keys in all: the keys of a real store begin alike,
+//! and what the separators around a child share need not be compared below it (its `fence`).
 //!
 //! Holds: every count is the number of keys below that child; no node but the root is empty; all leaves are equally deep.
 //! Does not lock; `key_index` does.
@@ -48,6 +49,8 @@ struct Branch<V> {
     /// One fewer than children.
     separators: Keys,
     counts: Vec<usize>,
+    /// How much the separators on both sides of a child share, and so every key that belongs below it; 0 for the outermost two.
+    fences: Vec<usize>,
     children: Vec<Node<V>>,
 }
 
@@ -71,21 +74,28 @@ impl<V> Tree<V> {
     }
 
     pub fn get(&self, key: &[u8]) -> Option<(&Key, &V)> {
-        let leaf = self.leaf_of(key);
-        let at = leaf.keys.search(key).ok()?;
-        Some((&leaf.keys.keys[at], &leaf.values[at]))
+        let (mut node, mut known) = (&self.root, 0);
+        loop {
+            match node {
+                Node::Branch(branch) => node = &branch.children[branch.child_of(key, &mut known)],
+                Node::Leaf(leaf) => {
+                    let at = leaf.keys.search(key, known).ok()?;
+                    return Some((&leaf.keys.keys[at], &leaf.values[at]));
+                }
+            }
+        }
     }
 
     pub fn get_mut(&mut self, key: &[u8]) -> Option<(&Key, &mut V)> {
-        let mut node = &mut self.root;
+        let (mut node, mut known) = (&mut self.root, 0);
         loop {
             match node {
                 Node::Branch(branch) => {
-                    let child = branch.child_of(key);
+                    let child = branch.child_of(key, &mut known);
                     node = &mut branch.children[child];
                 }
                 Node::Leaf(leaf) => {
-                    let at = leaf.keys.search(key).ok()?;
+                    let at = leaf.keys.search(key, known).ok()?;
                     return Some((&leaf.keys.keys[at], &mut leaf.values[at]));
                 }
             }
@@ -94,14 +104,15 @@ impl<V> Tree<V> {
 
     /// Returns the value that was there before.
     pub fn insert(&mut self, key: Key, value: V) -> Option<V> {
-        match self.root.insert(key, value) {
+        match self.root.insert(key, value, 0) {
             Inserted::Replaced(before) => return Some(before),
             Inserted::Added => {}
             Inserted::Split(separator, right) => {
                 let counts = vec![self.root.count(), right.count()];
                 let mut separators = Keys::default();
                 separators.insert(0, separator);
-                let left = std::mem::replace(&mut self.root, Node::Branch(Box::new(Branch { separators, counts, children: Vec::new() })));
+                let root = Branch { separators, counts, fences: vec![0; 2], children: Vec::new() };
+                let left = std::mem::replace(&mut self.root, Node::Branch(Box::new(root)));
                 if let Node::Branch(root) = &mut self.root {
                     root.children.extend([left, right]);
                 }
@@ -112,7 +123,7 @@ impl<V> Tree<V> {
     }
 
     pub fn remove(&mut self, key: &[u8]) -> Option<(Key, V)> {
-        let removed = self.root.remove(key)?;
+        let removed = self.root.remove(key, 0)?;
         self.len -= 1;
         let only = match &mut self.root {
             Node::Branch(root) if root.children.len() == 1 => root.children.pop(),
@@ -126,16 +137,15 @@ impl<V> Tree<V> {
 
     /// How many keys are smaller than `key`.
     pub fn rank(&self, key: &[u8]) -> usize {
-        let mut below = 0;
-        let mut node = &self.root;
+        let (mut node, mut known, mut below) = (&self.root, 0, 0);
         loop {
             match node {
                 Node::Branch(branch) => {
-                    let child = branch.child_of(key);
+                    let child = branch.child_of(key, &mut known);
                     below += branch.counts[..child].iter().sum::<usize>();
                     node = &branch.children[child];
                 }
-                Node::Leaf(leaf) => return below + leaf.keys.search(key).unwrap_or_else(|at| at),
+                Node::Leaf(leaf) => return below + leaf.keys.search(key, known).unwrap_or_else(|at| at),
             }
         }
     }
@@ -143,28 +153,18 @@ impl<V> Tree<V> {
     /// Ascending, beginning with the first key that is not below `from`.
     pub fn iter_from(&self, from: &[u8]) -> Iter<'_, V> {
         let mut above = Vec::new();
-        let mut node = &self.root;
+        let (mut node, mut known) = (&self.root, 0);
         loop {
             match node {
                 Node::Branch(branch) => {
-                    let child = branch.child_of(from);
+                    let child = branch.child_of(from, &mut known);
                     above.push((&**branch, child + 1));
                     node = &branch.children[child];
                 }
                 Node::Leaf(leaf) => {
-                    let at = leaf.keys.search(from).unwrap_or_else(|at| at);
+                    let at = leaf.keys.search(from, known).unwrap_or_else(|at| at);
                     return Iter { above, leaf, at };
                 }
-            }
-        }
-    }
-
-    fn leaf_of(&self, key: &[u8]) -> &Leaf<V> {
-        let mut node = &self.root;
-        loop {
-            match node {
-                Node::Branch(branch) => node = &branch.children[branch.child_of(key)],
-                Node::Leaf(leaf) => return leaf,
             }
         }
     }
@@ -221,25 +221,37 @@ impl<V> Node<V> {
         }
     }
 
-    fn insert(&mut self, key: Key, value: V) -> Inserted<V> {
-        match self {
-            Node::Leaf(leaf) => leaf.insert(key, value),
-            Node::Branch(branch) => branch.insert(key, value),
+    /// Gives up comparing more than what is known to be shared anyway.
+    fn limit_shared(&mut self, known: usize) {
+        let keys = match self {
+            Node::Leaf(leaf) => &mut leaf.keys,
+            Node::Branch(branch) => &mut branch.separators,
+        };
+        if keys.shared > known {
+            keys.rehead(known);
         }
     }
 
-    fn remove(&mut self, key: &[u8]) -> Option<(Key, V)> {
+    fn insert(&mut self, key: Key, value: V, known: usize) -> Inserted<V> {
+        match self {
+            Node::Leaf(leaf) => leaf.insert(key, value, known),
+            Node::Branch(branch) => branch.insert(key, value, known),
+        }
+    }
+
+    fn remove(&mut self, key: &[u8], mut known: usize) -> Option<(Key, V)> {
         match self {
             Node::Leaf(leaf) => {
-                let at = leaf.keys.search(key).ok()?;
+                let at = leaf.keys.search(key, known).ok()?;
                 Some((leaf.keys.remove(at), leaf.values.remove(at)))
             }
             Node::Branch(branch) => {
-                let child = branch.child_of(key);
-                let removed = branch.children[child].remove(key)?;
+                let around = known;
+                let child = branch.child_of(key, &mut known);
+                let removed = branch.children[child].remove(key, known)?;
                 branch.counts[child] -= 1;
                 if branch.children[child].is_under_minimum() && branch.children.len() > 1 {
-                    branch.refill(child.min(branch.children.len() - 2));
+                    branch.refill(child.min(branch.children.len() - 2), around);
                 }
                 Some(removed)
             }
@@ -248,8 +260,8 @@ impl<V> Node<V> {
 }
 
 impl<V> Leaf<V> {
-    fn insert(&mut self, key: Key, value: V) -> Inserted<V> {
-        let at = match self.keys.search(&key) {
+    fn insert(&mut self, key: Key, value: V, known: usize) -> Inserted<V> {
+        let at = match self.keys.search(&key, known) {
             Ok(at) => return Inserted::Replaced(std::mem::replace(&mut self.values[at], value)),
             Err(at) => at,
         };
@@ -275,16 +287,20 @@ impl<V> Leaf<V> {
 }
 
 impl<V> Branch<V> {
-    fn child_of(&self, key: &[u8]) -> usize {
-        match self.separators.search(key) {
+    /// The child that a key belongs below; `known`, how much the key shares with all keys here, grows on the way down.
+    fn child_of(&self, key: &[u8], known: &mut usize) -> usize {
+        let child = match self.separators.search(key, *known) {
             Ok(at) => at + 1,
             Err(at) => at,
-        }
+        };
+        *known = self.fences[child].max(*known);
+        child
     }
 
-    fn insert(&mut self, key: Key, value: V) -> Inserted<V> {
-        let child = self.child_of(&key);
-        let (separator, right) = match self.children[child].insert(key, value) {
+    fn insert(&mut self, key: Key, value: V, known: usize) -> Inserted<V> {
+        let mut below = known;
+        let child = self.child_of(&key, &mut below);
+        let (separator, right) = match self.children[child].insert(key, value, below) {
             Inserted::Added => {
                 self.counts[child] += 1;
                 return Inserted::Added;
@@ -292,10 +308,7 @@ impl<V> Branch<V> {
             Inserted::Split(separator, right) => (separator, right),
             replaced @ Inserted::Replaced(_) => return replaced,
         };
-        self.counts[child] = self.children[child].count();
-        self.counts.insert(child + 1, right.count());
-        self.children.insert(child + 1, right);
-        self.separators.insert(child, separator);
+        self.add_child(child, separator, right, known);
         if self.children.len() <= BRANCH_MAX {
             return Inserted::Added;
         }
@@ -304,18 +317,41 @@ impl<V> Branch<V> {
         Inserted::Split(separator, right)
     }
 
+    /// Puts `right`, which the child `left` was split into, behind it.
+    fn add_child(&mut self, left: usize, separator: Key, right: Node<V>, known: usize) {
+        self.counts[left] = self.children[left].count();
+        self.counts.insert(left + 1, right.count());
+        self.children.insert(left + 1, right);
+        self.separators.insert(left, separator);
+        self.fences.insert(left + 1, 0);
+        for child in [left, left + 1] {
+            self.set_fence(child);
+            self.children[child].limit_shared(self.fences[child].max(known));
+        }
+    }
+
+    fn set_fence(&mut self, child: usize) {
+        let is_outermost = child == 0 || child + 1 == self.children.len();
+        self.fences[child] = if is_outermost { 0 } else { shared_of(&self.separators.keys[child - 1..=child]) };
+    }
+
     fn split(&mut self, at: usize) -> (Key, Node<V>) {
         let separators = self.separators.split_off(at);
         let separator = self.separators.remove(at - 1);
-        let right = Branch { separators, counts: self.counts.split_off(at), children: self.children.split_off(at) };
+        let (counts, fences, children) = (self.counts.split_off(at), self.fences.split_off(at), self.children.split_off(at));
+        let mut right = Branch { separators, counts, fences, children };
+        self.set_fence(at - 1);
+        right.set_fence(0);
         (separator, Node::Branch(Box::new(right)))
     }
 
     /// Makes one node of the children `left` and `left + 1`, or two of about equal size where one would be too large.
-    fn refill(&mut self, left: usize) {
+    fn refill(&mut self, left: usize, known: usize) {
         let separator = self.separators.remove(left);
         let right = self.children.remove(left + 1);
         self.counts.remove(left + 1);
+        self.fences.remove(left + 1);
+        self.set_fence(left);
         let split = match (&mut self.children[left], right) {
             (Node::Leaf(left), Node::Leaf(right)) => {
                 left.keys.append(right.keys);
@@ -324,21 +360,26 @@ impl<V> Branch<V> {
                 (len > LEAF_MAX).then(|| left.split(len / 2))
             }
             (Node::Branch(left), Node::Branch(right)) => {
+                let middle = left.children.len();
                 left.separators.insert(left.separators.len(), separator);
                 left.separators.append(right.separators);
                 left.counts.extend(right.counts);
+                left.fences.extend(right.fences);
                 left.children.extend(right.children);
+                left.set_fence(middle - 1);
+                left.set_fence(middle);
                 let len = left.children.len();
                 (len > BRANCH_MAX).then(|| left.split(len / 2))
             }
             _ => unreachable!("all leaves of the tree are equally deep"),
         };
-        if let Some((separator, right)) = split {
-            self.separators.insert(left, separator);
-            self.counts.insert(left + 1, right.count());
-            self.children.insert(left + 1, right);
+        match split {
+            Some((separator, right)) => self.add_child(left, separator, right, known),
+            None => {
+                self.counts[left] = self.children[left].count();
+                self.children[left].limit_shared(self.fences[left].max(known));
+            }
         }
-        self.counts[left] = self.children[left].count();
     }
 }
 
@@ -357,11 +398,14 @@ impl Keys {
         self.keys.len()
     }
 
-    fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let Some(first) = self.keys.first() else { return Err(0) };
-        let beginning = &first[..self.shared];
-        if !key.starts_with(beginning) {
-            return Err(if key < beginning { 0 } else { self.keys.len() });
+    /// `known` bytes of the key are those that all keys here begin with.
+    fn search(&self, key: &[u8], known: usize) -> Result<usize, usize> {
+        if self.shared > known {
+            let Some(first) = self.keys.first() else { return Err(0) };
+            let beginning = &first[..self.shared];
+            if !key.starts_with(beginning) {
+                return Err(if key < beginning { 0 } else { self.keys.len() });
+            }
         }
         let head = head(key, self.shared);
         let low = self.heads.partition_point(|h| *h < head);
@@ -477,6 +521,10 @@ mod tests {
                     }
                     Node::Branch(branch) => {
                         assert_eq!(branch.separators.len() + 1, branch.children.len());
+                        assert_eq!(branch.fences.len(), branch.children.len());
+                        for (at, pair) in branch.separators.keys.windows(2).enumerate() {
+                            assert_eq!(branch.fences[at + 1], shared_of(pair));
+                        }
                         assert!(branch.children.len() <= BRANCH_MAX);
                         for (child, count) in branch.children.iter().zip(&branch.counts) {
                             assert_eq!(below(child, false, depth + 1, depths), *count);

@@ -139,12 +139,8 @@ impl<'a> Txn<'a> {
             if !plan.is_count_only() {
                 self.writer.staged.walk(&index, &interval, at, &mut |key, seen| {
                     visited += 1;
-                    if let Some(mut item) = plan.item(key.into(), seen.found()) {
-                        if let (Seen::Staged(change), true) = (seen, plan.wants_values()) {
-                            item.record = Some(change.record.clone());
-                        }
-                        items.push(item);
-                    }
+                    let item = plan.item(|| key.into(), seen.found(), || None);
+                    items.extend(item.map(|item| with_staged(item, &seen, plan.wants_values())));
                     complete = !plan.is_full(&items);
                     if complete { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
                 });
@@ -199,11 +195,8 @@ impl<'a> Txn<'a> {
             let index = self.writer.reader.shared.index.read();
             self.writer.staged.walk(&index, &Interval::new(key, range_end), i64::MAX, &mut |key, seen| {
                 let prev = self.previous_of(&seen);
-                let mut item = Item::new(key.into(), seen.found());
-                if let Seen::Staged(change) = seen {
-                    item.record = Some(change.record.clone());
-                }
-                doomed.push((item, seen.found().lease, prev));
+                let item = Item::new(key.into(), seen.found());
+                doomed.push((with_staged(item, &seen, want_prev), seen.found().lease, prev));
                 ControlFlow::Continue(())
             });
         }
@@ -212,7 +205,7 @@ impl<'a> Txn<'a> {
         }
         let mut deleted = Vec::with_capacity(doomed.len());
         for (item, lease, prev) in doomed {
-            let encoded = record::tombstone(&item.key, self.begin + 1);
+            let encoded = record::tombstone(item.key.as_deref().unwrap_or_default(), self.begin + 1);
             let key = encoded.key.clone();
             self.stage(encoded, 0, 0, 0, prev);
             deleted.push(Deleted { key, lease, prev_kv: item.record.filter(|_| want_prev) });
@@ -283,6 +276,14 @@ impl<'a> Txn<'a> {
         let event = Event { key: key.clone(), revision, is_delete, is_create, encoded: event, prev };
         self.writer.staged.push(Change { key, revision, create, version, lease, record, before, earlier: None }, event);
     }
+}
+
+/// The item with its record, if that is staged and wanted.
+fn with_staged(mut item: Item, seen: &Seen<'_>, is_wanted: bool) -> Item {
+    if let (Seen::Staged(change), true) = (seen, is_wanted) {
+        item.record = Some(change.record.clone());
+    }
+    item
 }
 
 fn damaged(key: &[u8]) -> storage::Error {

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use crate::storage::keyspace::local;
 use crate::storage::{Batch, Keyspace};
 
+use super::cache;
 use super::compaction::Compactor;
 use super::index_row;
 use super::key_index::Merge;
@@ -103,21 +104,22 @@ impl Writer {
             let mut index = shared.index.write();
             let mut cache = shared.cache.write();
             for change in changes {
-                let live = index.live(&change.key).map(|live| live.found());
-                if let Some(found) = live {
-                    cache.remove(found.slot, found.revision);
-                }
-                let slot = if change.version == 0 { super::cache::NONE } else { cache.put(change.revision, change.record.clone()) };
-                let merged = index.merge(&Merge {
+                let is_tombstone = change.version == 0;
+                let merge = Merge {
                     key: &change.key,
                     revision: change.revision,
                     create: change.create,
                     version: change.version,
                     lease: change.lease,
                     length: change.record.len() as u32,
-                    slot,
+                };
+                let merged = index.merge(&merge, &mut |replaced| {
+                    if let Some((slot, revision)) = replaced {
+                        cache.remove(slot, revision);
+                    }
+                    if is_tombstone { cache::NONE } else { cache.put(change.revision, change.record.clone()) }
                 });
-                self.compactor.queue(change.revision, change.version == 0, change.record.len() as u32, merged);
+                self.compactor.queue(change.revision, is_tombstone, change.record.len() as u32, merged);
             }
         }
         self.staged.clear();
