@@ -68,8 +68,8 @@ pub enum DecodeError {
 
 impl Command {
     pub fn decode(data: Bytes) -> Result<Command, DecodeError> {
-        let request = InternalRaftRequest::decode(data)?;
-        let header = request.header.clone().unwrap_or_default();
+        let mut request = InternalRaftRequest::decode(data)?;
+        let header = request.header.take().unwrap_or_default();
         // Members before 3.0 put the id outside of the header.
         let id = if request.id != 0 { request.id } else { header.id };
         let caller = Caller { name: header.username, auth_revision: header.auth_revision };
