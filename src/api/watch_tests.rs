@@ -15,7 +15,7 @@ use tonic::metadata::MetadataMap;
 
 use super::{Permit, Responses, WatchService};
 use crate::clock::{Clock, SystemClock};
-use crate::mvcc::{self, PutValue, Sweep, Txn, Writer};
+use crate::mvcc::{self, PutValue, Reader, Sweep, Txn, Writer};
 use crate::storage::memory::MemoryEngine;
 use crate::storage::{Batch, Engine, Read};
 use crate::watch::{EventBatch, Hubs, Leadership, Options, Station};
@@ -30,6 +30,7 @@ use crate::wire::mvccpb::event::EventType;
 struct Member {
     engine: Arc<MemoryEngine>,
     writer: Writer,
+    reader: Reader,
     hubs: Hubs,
     station: Arc<Station>,
     service: WatchService,
@@ -54,7 +55,7 @@ impl Member {
         let (leadership, known) = watch::channel(Leadership::Known);
         let header = Arc::new(|| ResponseHeader { cluster_id: 7, member_id: 8, revision: 999, raft_term: 2 });
         let service = WatchService::new(Arc::clone(&station), permit, header, known);
-        Member { engine, writer, hubs, station, service, leadership }
+        Member { engine, writer, reader, hubs, station, service, leadership }
     }
 
     /// Runs the hub, as the runtime thread's own task does.
@@ -461,4 +462,25 @@ async fn cancel_is_answered_once_and_later_events_are_not_sent() {
     assert_eq!(c.next().await, "0: canceled @1");
     m.put("a", "1");
     assert_eq!(c.next().await, "1: a=1/2.2.1 @2");
+}
+
+#[tokio::test]
+async fn a_watcher_goes_on_in_the_store_that_a_snapshot_brought() {
+    let mut behind = Member::new(Options::default());
+    let mut ahead = Member::new(Options::default());
+    behind.run();
+    let mut c = behind.open();
+    c.create(watch_key("a"));
+    assert_eq!(c.next().await, "0: created @1");
+    for member in [&mut behind, &mut ahead] {
+        member.put("a", "1");
+    }
+    for value in ["2", "3"] {
+        ahead.put("a", value);
+    }
+    behind.hubs.replace_store(&ahead.reader);
+    assert_eq!(c.next().await, "0: a=1/2.2.1 @2");
+    assert_eq!(c.next().await, "0: a=2/2.3.2 a=3/2.4.3 @4");
+    c.create(watch_from(3, "a"));
+    assert_eq!(c.take(2).await, ["1: created @4", "1: a=2/2.3.2 a=3/2.4.3 @4"]);
 }
