@@ -484,3 +484,48 @@ async fn a_watcher_goes_on_in_the_store_that_a_snapshot_brought() {
     c.create(watch_from(3, "a"));
     assert_eq!(c.take(2).await, ["1: created @4", "1: a=2/2.3.2 a=3/2.4.3 @4"]);
 }
+
+#[tokio::test]
+async fn a_client_over_a_socket_gets_many_watchers_events_and_the_end() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use hyper_util::server::conn::auto;
+    use hyper_util::service::TowerToHyperService;
+
+    use crate::wire::etcdserverpb::watch_client::WatchClient;
+    use crate::wire::service::etcd::watch_server::WatchServer;
+
+    let mut m = Member::new(Options::default());
+    m.run();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let service = TowerToHyperService::new(WatchServer::new(m.service.clone()));
+    let server = tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.expect("a connection");
+        let served = auto::Builder::new(TokioExecutor::new()).http2_only().serve_connection(TokioIo::new(socket), service).await;
+        served.expect("the connection is served");
+    });
+    let mut client = WatchClient::connect(format!("http://{address}")).await.expect("the server listens");
+    let (requests, outgoing) = mpsc::unbounded_channel();
+    let mut responses = client.watch(UnboundedReceiverStream::new(outgoing)).await.expect("a stream").into_inner();
+    for _ in 0..200 {
+        requests.send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(watch_key("a"))) }).expect("open");
+    }
+    for id in 0..200 {
+        assert_eq!(describe(&responses.message().await.expect("no error").expect("open")), format!("{id}: created @1"));
+    }
+    for revision in 2..12 {
+        m.put("a", "x");
+        let mut ids = Vec::new();
+        for _ in 0..200 {
+            let response = responses.message().await.expect("no error").expect("open");
+            assert_eq!(response.events[0].kv.as_ref().expect("a key").mod_revision, revision);
+            ids.push(response.watch_id);
+        }
+        ids.sort_unstable();
+        assert_eq!(ids, (0..200).collect::<Vec<i64>>());
+    }
+    m.hubs.shutdown();
+    let end = responses.message().await.expect_err("the stream ends");
+    assert_eq!((end.code(), end.message()), (tonic::Code::Unavailable, "etcdserver: server stopped"));
+    server.abort();
+}
