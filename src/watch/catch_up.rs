@@ -230,7 +230,7 @@ impl Hub {
         }
     }
 
-    /// What the hub wants read next. At most one job of each kind is under way.
+    /// What the hub wants read next. At most one job of each kind is under way. Looking may leave work for `step`.
     pub fn take_job(&mut self) -> Option<Job> {
         self.take_history_job().or_else(|| self.take_previous_job())
     }
