@@ -69,10 +69,8 @@ impl Member {
         let result = fill(&mut self.writer, &mut batch);
         self.engine.write(&batch).expect("the engine takes the batch");
         self.writer.merge();
-        let events = self.writer.take_events();
-        if let (Some(first), Some(last)) = (events.first(), events.last()) {
-            let (first, last) = (first.revision.main, last.revision.main);
-            self.hubs.offer(&Arc::new(EventBatch::new(events, first, last)));
+        if let Some(batch) = EventBatch::of(self.writer.take_events()) {
+            self.hubs.offer(&batch);
         }
         self.writer.publish();
         result

@@ -163,6 +163,9 @@ impl Hub {
             let watcher = self.watchers.remove(slot).expect("a stream's watchers live as long as it does");
             self.map.remove(&watcher.span, slot);
         }
+        if self.watchers.is_empty() {
+            self.ring.clear();
+        }
     }
 
     /// Whether the stream may be given another request: replies have to find room (see `stream`).

@@ -105,9 +105,8 @@ impl World {
     }
 
     pub fn offer(&mut self, events: Vec<Event>) {
-        if let (Some(first), Some(last)) = (events.first(), events.last()) {
-            let (first, last) = (first.revision.main, last.revision.main);
-            self.hub.offer(Arc::new(EventBatch::new(events, first, last)));
+        if let Some(batch) = EventBatch::of(events) {
+            self.hub.offer(batch);
         }
     }
 
