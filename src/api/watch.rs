@@ -151,8 +151,9 @@ impl<R> Responses<R> {
 
     fn create(&self, create: &WatchCreateRequest) {
         let (station, stream) = (&self.service.station, self.stream);
+        let compact_revision = station.compact_revision();
         match (self.service.permit)(&self.metadata, &create.key, &create.range_end) {
-            Ok(()) => station.request(|hub| hub.create(stream, create, station.compact_revision())),
+            Ok(()) => station.request(|hub| hub.create(stream, create, compact_revision)),
             Err(error) => station.request(|hub| hub.refuse(stream, refusal(error).into())),
         }
     }

@@ -15,7 +15,7 @@ use tonic::metadata::MetadataMap;
 
 use super::{Permit, Responses, WatchService};
 use crate::clock::{Clock, SystemClock};
-use crate::mvcc::{self, PutValue, Sweep, Txn, Writer};
+use crate::mvcc::{self, PutValue, Reader, Sweep, Txn, Writer};
 use crate::storage::memory::MemoryEngine;
 use crate::storage::{Batch, Engine, Read};
 use crate::watch::{EventBatch, Hubs, Leadership, Options, Station};
@@ -30,6 +30,7 @@ use crate::wire::mvccpb::event::EventType;
 struct Member {
     engine: Arc<MemoryEngine>,
     writer: Writer,
+    reader: Reader,
     hubs: Hubs,
     station: Arc<Station>,
     service: WatchService,
@@ -54,7 +55,7 @@ impl Member {
         let (leadership, known) = watch::channel(Leadership::Known);
         let header = Arc::new(|| ResponseHeader { cluster_id: 7, member_id: 8, revision: 999, raft_term: 2 });
         let service = WatchService::new(Arc::clone(&station), permit, header, known);
-        Member { engine, writer, hubs, station, service, leadership }
+        Member { engine, writer, reader, hubs, station, service, leadership }
     }
 
     /// Runs the hub, as the runtime thread's own task does.
@@ -68,10 +69,8 @@ impl Member {
         let result = fill(&mut self.writer, &mut batch);
         self.engine.write(&batch).expect("the engine takes the batch");
         self.writer.merge();
-        let events = self.writer.take_events();
-        if let (Some(first), Some(last)) = (events.first(), events.last()) {
-            let (first, last) = (first.revision.main, last.revision.main);
-            self.hubs.offer(&Arc::new(EventBatch::new(events, first, last)));
+        if let Some(batch) = EventBatch::of(self.writer.take_events()) {
+            self.hubs.offer(&batch);
         }
         self.writer.publish();
         result
@@ -461,4 +460,70 @@ async fn cancel_is_answered_once_and_later_events_are_not_sent() {
     assert_eq!(c.next().await, "0: canceled @1");
     m.put("a", "1");
     assert_eq!(c.next().await, "1: a=1/2.2.1 @2");
+}
+
+#[tokio::test]
+async fn a_watcher_goes_on_in_the_store_that_a_snapshot_brought() {
+    let mut behind = Member::new(Options::default());
+    let mut ahead = Member::new(Options::default());
+    behind.run();
+    let mut c = behind.open();
+    c.create(watch_key("a"));
+    assert_eq!(c.next().await, "0: created @1");
+    for member in [&mut behind, &mut ahead] {
+        member.put("a", "1");
+    }
+    for value in ["2", "3"] {
+        ahead.put("a", value);
+    }
+    behind.hubs.replace_store(&ahead.reader);
+    assert_eq!(c.next().await, "0: a=1/2.2.1 @2");
+    assert_eq!(c.next().await, "0: a=2/2.3.2 a=3/2.4.3 @4");
+    c.create(watch_from(3, "a"));
+    assert_eq!(c.take(2).await, ["1: created @4", "1: a=2/2.3.2 a=3/2.4.3 @4"]);
+}
+
+#[tokio::test]
+async fn a_client_over_a_socket_gets_many_watchers_events_and_the_end() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use hyper_util::server::conn::auto;
+    use hyper_util::service::TowerToHyperService;
+
+    use crate::wire::etcdserverpb::watch_client::WatchClient;
+    use crate::wire::service::etcd::watch_server::WatchServer;
+
+    let mut m = Member::new(Options::default());
+    m.run();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let service = TowerToHyperService::new(WatchServer::new(m.service.clone()));
+    let server = tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.expect("a connection");
+        let served = auto::Builder::new(TokioExecutor::new()).http2_only().serve_connection(TokioIo::new(socket), service).await;
+        served.expect("the connection is served");
+    });
+    let mut client = WatchClient::connect(format!("http://{address}")).await.expect("the server listens");
+    let (requests, outgoing) = mpsc::unbounded_channel();
+    let mut responses = client.watch(UnboundedReceiverStream::new(outgoing)).await.expect("a stream").into_inner();
+    for _ in 0..200 {
+        requests.send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(watch_key("a"))) }).expect("open");
+    }
+    for id in 0..200 {
+        assert_eq!(describe(&responses.message().await.expect("no error").expect("open")), format!("{id}: created @1"));
+    }
+    for revision in 2..12 {
+        m.put("a", "x");
+        let mut ids = Vec::new();
+        for _ in 0..200 {
+            let response = responses.message().await.expect("no error").expect("open");
+            assert_eq!(response.events[0].kv.as_ref().expect("a key").mod_revision, revision);
+            ids.push(response.watch_id);
+        }
+        ids.sort_unstable();
+        assert_eq!(ids, (0..200).collect::<Vec<i64>>());
+    }
+    m.hubs.shutdown();
+    let end = responses.message().await.expect_err("the stream ends");
+    assert_eq!((end.code(), end.message()), (tonic::Code::Unavailable, "etcdserver: server stopped"));
+    server.abort();
 }

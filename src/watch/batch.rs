@@ -2,6 +2,8 @@
 //!
 //! Writes: the applier makes it. Reads: every hub; nobody changes it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::mvcc::{Event, Previous};
@@ -27,6 +29,13 @@ impl EventBatch {
         EventBatch { events, first, last, bytes }
     }
 
+    /// What the writer gathered since it was last asked; nothing if no revision came of it. Every revision has an event, so the
+    /// first and last event bound them.
+    pub fn of(events: Vec<Event>) -> Option<Arc<EventBatch>> {
+        let (first, last) = (events.first()?.revision.main, events.last()?.revision.main);
+        Some(Arc::new(EventBatch::new(events, first, last)))
+    }
+
     /// Memory that the batch keeps.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -49,7 +58,7 @@ pub struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     pub fn new(events: &'a [Event]) -> Self {
-        Encoder { events, singles: vec![[None, None]; events.len()], last: [None, None] }
+        Encoder { events, singles: Vec::new(), last: [None, None] }
     }
 
     pub fn events(&self) -> &'a [Event] {
@@ -78,6 +87,10 @@ impl<'a> Encoder<'a> {
             Bytes::from(body)
         };
         if let [index] = wanted {
+            // Made at the first use: most batches have nothing for most hubs.
+            if self.singles.is_empty() {
+                self.singles.resize(events.len(), [None, None]);
+            }
             return self.singles[*index as usize][side].get_or_insert_with(write).clone();
         }
         match &self.last[side] {

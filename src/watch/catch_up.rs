@@ -23,7 +23,6 @@ use super::EventBatch;
 use super::batch::Encoder;
 use super::hub::{Hub, Refusal, StreamId, Why};
 use super::interval_map::IntervalMap;
-use super::stream::{Body, Message};
 use super::watcher::State;
 
 /// Something to be read from the store for a hub; the answer is an `Outcome` of the same kind.
@@ -231,7 +230,7 @@ impl Hub {
         }
     }
 
-    /// What the hub wants read next. At most one job of each kind is under way.
+    /// What the hub wants read next. At most one job of each kind is under way. Looking may leave work for `step`.
     pub fn take_job(&mut self) -> Option<Job> {
         self.take_history_job().or_else(|| self.take_previous_job())
     }
@@ -369,7 +368,7 @@ impl Hub {
             if self.watchers[slot].next().is_some_and(|next| next < revision) {
                 let (id, watch_id) = (self.watchers[slot].stream, self.watchers[slot].id);
                 self.drop_watcher(slot);
-                self.push(id, Message { watch_id, revision: 0, body: Body::Compacted(revision) });
+                self.push_compacted(id, watch_id, revision);
             }
         }
     }

@@ -163,6 +163,9 @@ impl Hub {
             let watcher = self.watchers.remove(slot).expect("a stream's watchers live as long as it does");
             self.map.remove(&watcher.span, slot);
         }
+        if self.watchers.is_empty() {
+            self.ring.clear();
+        }
     }
 
     /// Whether the stream may be given another request: replies have to find room (see `stream`).
@@ -223,13 +226,13 @@ impl Hub {
 
     /// Makes a watcher (WAT-2..WAT-9); `compact_revision` is the store's now.
     pub fn create(&mut self, id: StreamId, request: &WatchCreateRequest, compact_revision: i64) {
-        let Some(span) = Span::from_request(&request.key, &request.range_end) else {
-            return self.refuse(id, EMPTY_RANGE.into());
-        };
         if request.start_revision < 0 {
             return self.refuse(id, Error::Compacted.text().into());
         }
-        if self.streams[id.0].ids.len() >= self.options.stream_watchers {
+        let Some(span) = Span::from_request(&request.key, &request.range_end) else {
+            return self.refuse(id, EMPTY_RANGE.into());
+        };
+        if self.streams[id.0].ids.len() + self.streams[id.0].compacted.len() >= self.options.stream_watchers {
             return self.refuse(id, Error::RequestTooManyRequests.text().into());
         }
         let Some(watch_id) = self.streams[id.0].assign(request.watch_id) else {
@@ -237,7 +240,7 @@ impl Hub {
         };
         self.push(id, Message { watch_id, revision: self.level, body: Body::Created });
         if (1..compact_revision).contains(&request.start_revision) {
-            return self.push(id, Message { watch_id, revision: 0, body: Body::Compacted(compact_revision) });
+            return self.push_compacted(id, watch_id, compact_revision);
         }
         self.serial += 1;
         let (wants_puts, wants_deletes) = wants(request);
@@ -277,7 +280,15 @@ impl Hub {
             self.drop_watcher(slot);
             self.push(id, Message { watch_id, revision: self.level, body: Body::Canceled });
             self.settle_progress(id);
+        } else if self.streams[id.0].compacted.remove(&watch_id) {
+            self.push(id, Message { watch_id, revision: self.level, body: Body::Canceled });
         }
+    }
+
+    /// Tells a stream that one of its watchers needs what is gone (WAT-8, WAT-11).
+    pub(super) fn push_compacted(&mut self, id: StreamId, watch_id: i64, revision: i64) {
+        self.streams[id.0].compacted.insert(watch_id);
+        self.push(id, Message { watch_id, revision: 0, body: Body::Compacted(revision) });
     }
 
     /// Asks for progress of the whole stream (PRG-2).

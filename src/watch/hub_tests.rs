@@ -142,9 +142,57 @@ fn compaction_that_overtakes_a_watcher_cancels_it_alone() {
     w.put("b", "x");
     w.drain(&mut c);
     assert_eq!(c.news(), ["0: created @4", "1: created @4", "0: compacted 3 @0", "1: a=2/3 a=3/4 @5"]);
-    w.hub.cancel(c.id, 0);
+}
+
+#[test]
+fn an_id_that_compaction_ended_is_in_use_until_it_is_cancelled() {
+    let mut w = world();
+    for value in ["1", "2", "3"] {
+        w.put("a", value);
+    }
+    w.compact(3);
+    let mut c = w.stream();
+    let seven = WatchCreateRequest { watch_id: 7, ..from(2, watch("a")) };
+    w.create(&c, &seven);
+    w.create(&c, &seven);
+    w.hub.cancel(c.id, 7);
+    w.hub.cancel(c.id, 7);
+    w.create(&c, &WatchCreateRequest { start_revision: 0, ..seven });
     w.drain(&mut c);
-    assert_eq!(c.news(), Vec::<String>::new());
+    assert_eq!(
+        c.news(),
+        [
+            "7: created @4",
+            "7: compacted 3 @0",
+            "-1: refused: mvcc: duplicate watch ID provided on the WatchStream @4",
+            "7: canceled @4",
+            "7: created @4"
+        ]
+    );
+}
+
+#[test]
+fn a_watcher_that_compaction_ended_does_not_hold_up_progress() {
+    let mut w = world();
+    for value in ["1", "2", "3"] {
+        w.put("a", value);
+    }
+    w.compact(3);
+    let mut c = w.stream();
+    w.create(&c, &watch("a"));
+    w.create(&c, &from(2, watch("a")));
+    w.hub.progress(c.id);
+    w.drain(&mut c);
+    assert_eq!(c.news(), ["0: created @4", "1: created @4", "1: compacted 3 @0", "-1: progress @4"]);
+}
+
+#[test]
+fn a_negative_start_is_told_before_an_empty_range() {
+    let mut w = world();
+    let mut c = w.stream();
+    w.create(&c, &from(-1, watch_range("b", "a")));
+    w.drain(&mut c);
+    assert_eq!(c.news(), ["-1: refused: etcdserver: mvcc: required revision has been compacted @1"]);
 }
 
 #[test]

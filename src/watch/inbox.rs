@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::mvcc::Reader;
+
 use super::EventBatch;
 use super::catch_up::Outcome;
 
@@ -60,9 +62,14 @@ impl Hubs {
         self.inboxes.iter().for_each(|inbox| inbox.offer(batch));
     }
 
-    /// Tells every hub that the store is at this revision by other means than batches: a snapshot was installed (WAT-22).
-    pub fn reach(&self, revision: i64) {
-        self.inboxes.iter().for_each(|inbox| inbox.reach(revision));
+    /// Tells every hub that a snapshot was installed: from now on history is read here. Watchers go on from where they stand
+    /// (WAT-22); what a job of the old store still brings is the same history.
+    pub fn replace_store(&self, reader: &Reader) {
+        for inbox in self.inboxes.iter() {
+            let mut state = inbox.state.lock();
+            state.reader = Some(reader.clone());
+            inbox.set_reach(state, reader.revision());
+        }
     }
 
     /// Ends every stream, after what is queued for it.
@@ -107,6 +114,8 @@ struct State {
     /// Set once a batch did not fit; later ones only move it on, so that nothing overtakes.
     reach: Option<i64>,
     outcomes: Vec<Outcome>,
+    /// The store that a snapshot brought.
+    reader: Option<Reader>,
     is_listening: bool,
     is_stopping: bool,
 }
@@ -117,6 +126,7 @@ pub(super) struct Letters {
     pub batches: VecDeque<Arc<EventBatch>>,
     pub reach: Option<i64>,
     pub outcomes: Vec<Outcome>,
+    pub reader: Option<Reader>,
     pub is_stopping: bool,
 }
 
@@ -139,10 +149,6 @@ impl Inbox {
         if was_idle {
             self.wake.notify_one();
         }
-    }
-
-    fn reach(&self, revision: i64) {
-        self.set_reach(self.state.lock(), revision);
     }
 
     fn set_reach(&self, mut state: parking_lot::MutexGuard<'_, State>, revision: i64) {
@@ -179,6 +185,7 @@ impl Inbox {
             batches: std::mem::take(&mut state.batches),
             reach: state.reach.take(),
             outcomes: std::mem::take(&mut state.outcomes),
+            reader: state.reader.take(),
             is_stopping: state.is_stopping,
         })
     }

@@ -105,9 +105,8 @@ impl World {
     }
 
     pub fn offer(&mut self, events: Vec<Event>) {
-        if let (Some(first), Some(last)) = (events.first(), events.last()) {
-            let (first, last) = (first.revision.main, last.revision.main);
-            self.hub.offer(Arc::new(EventBatch::new(events, first, last)));
+        if let Some(batch) = EventBatch::of(events) {
+            self.hub.offer(batch);
         }
     }
 
@@ -179,11 +178,18 @@ impl World {
 
     /// Does one job if there is one, and all levelling.
     pub fn work(&mut self) -> bool {
-        while self.hub.step() {}
-        let Some(job) = self.hub.take_job() else { return false };
-        let outcome = self.perform(job);
-        self.hub.finish(outcome);
-        true
+        loop {
+            while self.hub.step() {}
+            if let Some(job) = self.hub.take_job() {
+                let outcome = self.perform(job);
+                self.hub.finish(outcome);
+                return true;
+            }
+            // Looking for a job may find that the ring has moved on, which is work for a step.
+            if !self.hub.has_more() {
+                return false;
+            }
+        }
     }
 
     /// Works until nothing is left to do while nobody takes anything; answers how many jobs that took.

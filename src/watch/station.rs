@@ -35,13 +35,13 @@ const READABLE_TRIES: usize = 1000;
 pub struct Station {
     floor: Mutex<Floor>,
     inbox: Arc<Inbox>,
-    reader: Reader,
     clock: Arc<dyn Clock>,
     progress_interval: Duration,
 }
 
 struct Floor {
     hub: Hub,
+    reader: Reader,
     /// By stream: the task that waits for it.
     wakers: Vec<Option<Waker>>,
 }
@@ -51,9 +51,8 @@ impl Station {
     pub fn for_threads(threads: usize, reader: &Reader, options: &Options, clock: &Arc<dyn Clock>) -> (Hubs, Vec<Arc<Station>>) {
         let station = |_| {
             Arc::new(Station {
-                floor: Mutex::new(Floor { hub: Hub::new(reader.revision(), options.clone()), wakers: Vec::new() }),
+                floor: Mutex::new(Floor { hub: Hub::new(reader.revision(), options.clone()), reader: reader.clone(), wakers: Vec::new() }),
                 inbox: Arc::default(),
-                reader: reader.clone(),
                 clock: Arc::clone(clock),
                 progress_interval: options.progress_interval,
             })
@@ -139,13 +138,16 @@ impl Station {
     }
 
     pub fn compact_revision(&self) -> i64 {
-        self.reader.compact_revision()
+        self.floor.lock().reader.compact_revision()
     }
 
     /// Empties the inbox into the hub, acts, and performs what comes of it.
     fn turn<R>(&self, act: impl FnOnce(&mut Floor) -> R) -> R {
         let mut floor = self.floor.lock();
         if let Some(letters) = self.inbox.take() {
+            if let Some(reader) = letters.reader {
+                floor.reader = reader;
+            }
             let hub = &mut floor.hub;
             letters.batches.into_iter().for_each(|batch| hub.offer(batch));
             letters.reach.into_iter().for_each(|revision| hub.reach(revision));
@@ -155,9 +157,9 @@ impl Station {
             }
         }
         let answer = act(&mut floor);
-        let Floor { hub, wakers } = &mut *floor;
+        let Floor { hub, reader, wakers } = &mut *floor;
         while let Some(job) = hub.take_job() {
-            self.start(job);
+            self.start(job, reader.clone());
         }
         if hub.has_more() {
             self.inbox.wake.notify_one();
@@ -180,8 +182,8 @@ impl Station {
 
     /// Has the job done on the blocking pool; the hub has at most one of each kind, so that is the bound. It ends by itself,
     /// and an outcome that nobody takes any more does no harm.
-    fn start(&self, job: Job) {
-        let (reader, inbox) = (self.reader.clone(), Arc::clone(&self.inbox));
+    fn start(&self, job: Job, reader: Reader) {
+        let inbox = Arc::clone(&self.inbox);
         tokio::task::spawn_blocking(move || {
             let unreadable = match job {
                 Job::History { .. } => Outcome::History(Err(Failure::Unreadable)),

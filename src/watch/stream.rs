@@ -44,6 +44,9 @@ pub const NO_WATCHER: i64 = -1;
 pub struct Stream {
     /// Watch id to slot.
     pub ids: BTreeMap<i64, u32>,
+    /// Ids of watchers that compaction ended. Quirk: they stay in use, and are answered, until their client cancels them too
+    /// (etcd's `server/storage/mvcc/watcher.go`); pinned by `an_id_that_compaction_ended_is_in_use_until_it_is_cancelled`.
+    pub compacted: BTreeSet<i64>,
     /// Where the search for a free id begins (WAT-3).
     pub next_id: i64,
     pub queue: VecDeque<Message>,
@@ -95,12 +98,16 @@ impl Stream {
     /// The id of a new watcher: the one asked for if it is free, for 0 the next free one (WAT-3).
     pub fn assign(&mut self, asked: i64) -> Option<i64> {
         if asked != 0 {
-            return (!self.ids.contains_key(&asked)).then_some(asked);
+            return (!self.is_used(asked)).then_some(asked);
         }
-        while self.ids.contains_key(&self.next_id) {
+        while self.is_used(self.next_id) {
             self.next_id += 1;
         }
         self.next_id += 1;
         Some(self.next_id - 1)
+    }
+
+    fn is_used(&self, id: i64) -> bool {
+        self.ids.contains_key(&id) || self.compacted.contains(&id)
     }
 }
