@@ -78,8 +78,9 @@ impl Client {
     }
 
     async fn attempts<C: Call>(&self, message: C, timeout: Option<Duration>) -> Result<C::Response, Error> {
-        let mut is_token_new = false;
-        for _ in 0..ATTEMPTS_MAX {
+        let (mut is_token_new, mut attempts) = (false, 0);
+        loop {
+            attempts += 1;
             let connection = self.connection().await;
             let mut request = self.request(message.clone());
             if let Some(timeout) = timeout {
@@ -94,15 +95,15 @@ impl Client {
                 self.authenticate(&connection).await?;
             } else if status.code() == Code::Unavailable {
                 self.leave(&connection);
-                if !message.is_repeatable() {
+                if !message.is_repeatable() || attempts == ATTEMPTS_MAX {
                     return Err(status.into());
                 }
+                self.give_notice(connection.at, status.message());
                 tokio::time::sleep(RETRY_PAUSE).await;
             } else {
                 return Err(ended(status));
             }
         }
-        Err(Error::Status(Code::Unavailable, format!("no member answered in {ATTEMPTS_MAX} attempts")))
     }
 
     /// A range that the member sends in parts, put together again. Not repeated once a part has come.

@@ -31,7 +31,7 @@ impl Endpoint {
         });
         let transport = match transport {
             // A certificate that cannot be used is an error of the options, at once.
-            Ok((endpoint, true)) => Ok(tls.apply(endpoint).map_err(Error::Options)?),
+            Ok((endpoint, true)) => Ok(tls.apply(endpoint, options.dial_timeout).map_err(Error::Options)?),
             Ok((endpoint, false)) => Ok(endpoint),
             Err(reason) => Err(reason),
         };
@@ -69,7 +69,7 @@ fn address(text: &str, wants_tls: bool) -> Result<(String, bool), String> {
         other => return Err(format!("address {text}: unknown scheme {other}, use http, https or unix")),
     };
     let authority = rest.split('/').next().unwrap_or_default();
-    if !authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    if authority.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
         return Err(format!("address {text}: missing port in address"));
     }
     // A host without a name is this one.

@@ -76,10 +76,20 @@ fn code_name(code: Code) -> &'static str {
 
 /// A status made on this side of the wire because the connection broke means "unavailable", whatever code the transport chose.
 pub(super) fn normalise(status: Status) -> Status {
+    if let Some((size, max)) = too_long(&status) {
+        return Status::resource_exhausted(format!("grpc: received message larger than max ({size} vs. {max})"));
+    }
     match std::error::Error::source(&status) {
         Some(source) if !is_timeout(&status) => Status::unavailable(format!("connection error: {}", chain(source))),
         _ => status,
     }
+}
+
+/// Length and limit of an answer that the decoder refused; it has a code and words of its own for it.
+fn too_long(status: &Status) -> Option<(&str, &str)> {
+    let rest = status.message().strip_prefix("Error, decoded message length too large: found ")?;
+    let (size, rest) = rest.split_once(" bytes, the limit is: ")?;
+    Some((size, rest.strip_suffix(" bytes")?))
 }
 
 /// Whether the transport's own timer ended the call: it has no code of its own.

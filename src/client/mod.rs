@@ -36,7 +36,7 @@ use tonic_prost::ProstCodec;
 
 pub use self::{auth::Auth, endpoint::Endpoint, error::Error};
 
-/// Told the endpoint and the reason when no endpoint could be reached; called once per client.
+/// Told the endpoint and the reason when no endpoint could be reached, or one that was did not serve; called once per client.
 pub type Notice = fn(endpoint: &str, reason: &str);
 
 /// The version of the API that is spoken; members may refuse clients by it.
@@ -134,11 +134,15 @@ impl Client {
     }
 
     fn connect_failed(&self, at: usize, reason: &str) {
-        let mut state = self.state();
-        state.at = (at + 1) % self.endpoints.len();
-        let is_round_over = at + 1 == self.endpoints.len();
-        if is_round_over
-            && !std::mem::replace(&mut state.is_notice_given, true)
+        self.state().at = (at + 1) % self.endpoints.len();
+        if at + 1 == self.endpoints.len() {
+            self.give_notice(at, reason);
+        }
+    }
+
+    /// Whoever waits should know for what.
+    fn give_notice(&self, at: usize, reason: &str) {
+        if !std::mem::replace(&mut self.state().is_notice_given, true)
             && let Some(notice) = self.options.notice
         {
             notice(self.endpoints[at].text(), reason);

@@ -2,13 +2,18 @@
 //!
 //! Writes: nothing. Reads: the files that the options name; without a CA file, the system's bundle.
 
-use std::{fs, path::Path, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_rustls::rustls::{
-    DigitallySignedStruct, Error as RustlsError, SignatureScheme,
+    DigitallySignedStruct, Error as RustlsError, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
@@ -48,20 +53,45 @@ pub struct Tls {
 impl Options {
     pub fn load(&self) -> Result<Tls, String> {
         let identity = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => Some(Identity::from_pem(read("--cert", cert)?, read("--key", key)?)),
+            (Some(cert), Some(key)) => {
+                let (cert_pem, key_pem) = (read("--cert", cert)?, read("--key", key)?);
+                certificates("--cert", cert, &cert_pem)?;
+                PrivateKeyDer::from_pem_slice(&key_pem)
+                    .map_err(|e| format!("the file of --key, {}, has no private key: {e}", key.display()))?;
+                Some(Identity::from_pem(cert_pem, key_pem))
+            }
             (None, None) => None,
             (cert, key) => {
                 let [key, cert] = [key, cert].map(|path| path.as_deref().unwrap_or(Path::new("")).display());
                 return Err(format!("KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"));
             }
         };
-        let ca = self.ca.as_ref().map(|path| read("--cacert", path)).transpose()?;
+        let ca = match &self.ca {
+            Some(path) => {
+                let pem = read("--cacert", path)?;
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates("--cacert", path, &pem)? {
+                    roots.add(certificate).map_err(|e| format!("the file of --cacert, {}, cannot be used: {e}", path.display()))?;
+                }
+                Some(pem)
+            }
+            None => None,
+        };
         Ok(Tls { options: self.clone(), ca, identity })
     }
 }
 
 fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|e| format!("cannot read the file of {flag}, {}: {e}", path.display()))
+}
+
+fn certificates(flag: &str, path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(format!("the file of {flag}, {}, has no certificate in PEM form", path.display())),
+        Err(e) => Err(format!("the file of {flag}, {}, cannot be read as PEM: {e}", path.display())),
+    }
 }
 
 impl Tls {
@@ -71,8 +101,8 @@ impl Tls {
         self.ca.is_some() || self.identity.is_some() || o.server_name.is_some() || o.skip_verify || o.force
     }
 
-    pub fn apply(&self, endpoint: Endpoint) -> Result<Endpoint, String> {
-        let mut config = ClientTlsConfig::new();
+    pub fn apply(&self, endpoint: Endpoint, handshake_timeout: Duration) -> Result<Endpoint, String> {
+        let mut config = ClientTlsConfig::new().timeout(handshake_timeout);
         if let Some(identity) = &self.identity {
             config = config.identity(identity.clone());
         }
@@ -148,6 +178,13 @@ mod tests {
     fn a_certificate_without_its_key_is_refused() {
         let options = Options { cert: Some("client.crt".into()), ..Options::default() };
         assert_eq!(options.load().unwrap_err(), "KeyFile and CertFile must both be present[key: , cert: client.crt]");
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let options = Options { ca: Some(file.path().into()), ..Options::default() };
+        assert!(options.load().unwrap_err().ends_with("has no certificate in PEM form"));
     }
 
     #[test]

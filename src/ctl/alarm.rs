@@ -44,7 +44,8 @@ impl Alarm {
         let mut answer = client.call(list, timeout).await.map_err(Failure::general)?;
         if action == AlarmAction::Deactivate {
             // A member disarms one alarm of one member at a time.
-            // Quirk: the sum of those answers has no header (client/v3/maintenance.go), pinned by `disarming_no_alarm_has_an_answer_without_header`.
+            // Quirk: the sum of those answers has no header (client/v3/maintenance.go), pinned by
+            // `disarming_no_alarm_has_an_answer_without_header`.
             let alarms = std::mem::take(&mut answer).alarms;
             for alarm in alarms {
                 let disarm = AlarmRequest { action: action.into(), member_id: alarm.member_id, alarm: alarm.alarm };

@@ -54,7 +54,7 @@ const OPTIONS_HINT: &str = "Use \"etcdctl options\" for the global flags, which 
 
 pub enum Parsed {
     Command {
-        command: Command,
+        command: Box<Command>,
         /// Of the innermost command: the global flags are found there wherever they were given.
         matches: ArgMatches,
     },
@@ -84,7 +84,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Parsed, Failure> {
     while let Some((_, matches)) = innermost.subcommand() {
         innermost = matches;
     }
-    Ok(Parsed::Command { command, matches: innermost.clone() })
+    Ok(Parsed::Command { command: Box::new(command), matches: innermost.clone() })
 }
 
 /// All commands with the global flags, which help does not repeat on every page.
@@ -222,7 +222,7 @@ mod tests {
 
     fn command(line: &str) -> Command {
         match parse(line.split(' ').map(OsString::from).collect()) {
-            Ok(Parsed::Command { command, .. }) => command,
+            Ok(Parsed::Command { command, .. }) => *command,
             Ok(Parsed::Help(text)) => panic!("{line}: help: {text}"),
             Err(failure) => panic!("{line}: {failure:?}"),
         }

@@ -1,6 +1,9 @@
 //! `compaction`: the history before a revision may go.
 
-use super::{Failure, number, session::Session};
+use super::{
+    Failure, number,
+    session::{Session, say},
+};
 use crate::wire::etcdserverpb::CompactionRequest;
 
 /// Discards the history before a revision
@@ -21,7 +24,6 @@ impl Compaction {
         let client = session.client().await?;
         let request = CompactionRequest { revision, physical: self.physical };
         client.call(request, session.timeout()?).await.map_err(Failure::general)?;
-        println!("compacted revision {revision}");
-        Ok(())
+        say(format_args!("compacted revision {revision}"))
     }
 }

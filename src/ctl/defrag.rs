@@ -1,6 +1,9 @@
 //! `defrag`: members give unused storage back.
 
-use super::{Failure, endpoint, session::Session};
+use super::{
+    Failure, endpoint,
+    session::{Session, say},
+};
 use crate::{print::text, wire::etcdserverpb::DefragmentRequest};
 
 /// Has members give unused storage back
@@ -23,7 +26,7 @@ impl Defrag {
             let done = client.call(DefragmentRequest {}, session.timeout()?).await;
             let took = text::duration(session.now() - start);
             match done {
-                Ok(_) => println!("Finished defragmenting etcd member[{endpoint}]. took {took}"),
+                Ok(_) => say(format_args!("Finished defragmenting etcd member[{endpoint}]. took {took}"))?,
                 Err(e) => {
                     eprintln!("Failed to defragment etcd member[{endpoint}]. took {took}. ({e})");
                     failures += 1;

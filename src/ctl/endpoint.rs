@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::{Failure, number, session::Session};
+use super::{Failure, number, session::Session, settings};
 use crate::{
     client::Client,
     print::{Answer, HashKv, Health, Status, text},
@@ -57,8 +57,12 @@ impl Endpoint {
     pub async fn run(self, session: Session<'_>) -> Result<(), Failure> {
         session.resolve(&[CLUSTER_VARIABLE])?;
         let (Command::Health(which) | Command::Status(which) | Command::HashKv { which, .. }) = &self.command;
-        let cluster =
-            self.cluster || which.cluster || std::env::var(CLUSTER_VARIABLE).is_ok_and(|value| number::parse_bool(&value) == Ok(true));
+        let is_given = self.cluster || which.cluster;
+        let variable = std::env::var(CLUSTER_VARIABLE).ok().filter(|value| !value.is_empty());
+        if is_given && variable.is_some() {
+            return Err(settings::conflict(CLUSTER_VARIABLE));
+        }
+        let cluster = is_given || variable.is_some_and(|value| number::parse_bool(&value) == Ok(true));
         let endpoints = addresses(&session, cluster).await?;
         match self.command {
             Command::Health(_) => health(session, endpoints).await,

@@ -1,6 +1,9 @@
 //! `lease`: grants and what becomes of them.
 
-use super::{Failure, number, session::Session};
+use super::{
+    Failure, number,
+    session::{Session, say},
+};
 use crate::{
     client::keep_alive::KeepAlive,
     print::{Answer, Format},
@@ -110,7 +113,7 @@ async fn keep_alive(session: Session<'_>, args: &[String], once: bool) -> Result
         session.print(Answer::LeaseKeepAlive(&answer))?;
     }
     if session.style()?.format == Format::Simple {
-        println!("lease {id:016x} expired or revoked.");
+        say(format_args!("lease {id:016x} expired or revoked."))?;
     }
     Ok(())
 }

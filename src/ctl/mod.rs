@@ -60,7 +60,7 @@ async fn command(args: Vec<OsString>) -> Result<(), Failure> {
         Parsed::Help(text) => return Ok(std::io::stdout().write_all(text.as_bytes())?),
     };
     let session = || Session::new(&matches);
-    match command {
+    match *command {
         Command::Get(get) => get.run(session()).await,
         Command::Put(put) => put.run(session()).await,
         Command::Del(del) => del.run(session()).await,

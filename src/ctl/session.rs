@@ -3,7 +3,7 @@
 //! Writes: stdout. Reads: matched arguments, the environment, the terminal for a password. Nothing is resolved before a command asks,
 //! so that a command with wrong arguments says so first.
 
-use std::{cell::OnceCell, io, sync::Arc, time::Duration};
+use std::{cell::OnceCell, io, io::Write, sync::Arc, time::Duration};
 
 use clap::ArgMatches;
 
@@ -83,6 +83,11 @@ impl<'a> Session<'a> {
     pub fn print(&self, answer: Answer<'_>) -> Result<(), Failure> {
         print(self.style()?, answer)
     }
+}
+
+/// A line on stdout.
+pub fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+    Ok(writeln!(io::stdout(), "{line}")?)
 }
 
 pub fn print(style: Style, answer: Answer<'_>) -> Result<(), Failure> {

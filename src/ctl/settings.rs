@@ -99,6 +99,14 @@ fn check(kind: Kind, value: &str) -> Result<(), String> {
     }
 }
 
+/// A flag was given and its variable is set.
+pub fn conflict(variable: &str) -> Failure {
+    let message = "conflicting environment variable is shadowed by corresponding command-line flag \
+                   (either unset environment variable or disable flag)";
+    log::fatal(message, &[("environment-variable", variable)]);
+    Failure::told()
+}
+
 /// The value of every global flag.
 #[derive(Debug)]
 pub struct Settings {
@@ -131,9 +139,7 @@ impl Settings {
             return Ok(());
         };
         if self.given.contains(&flag.name) {
-            let message = "conflicting environment variable is shadowed by corresponding command-line flag (either unset environment variable or disable flag)";
-            log::fatal(message, &[("environment-variable", variable)]);
-            return Err(Failure::told());
+            return Err(conflict(variable));
         }
         // An empty variable is one that is not set.
         if value.is_empty() {

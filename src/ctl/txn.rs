@@ -9,7 +9,11 @@
 
 use std::io::BufRead;
 
-use super::{Failure, session::Session, txn_lines};
+use super::{
+    Failure,
+    session::{Session, say},
+    txn_lines,
+};
 use crate::{print::Answer, wire::etcdserverpb::TxnRequest};
 
 /// Does several requests at once, if conditions hold; reads them from stdin
@@ -43,15 +47,15 @@ impl Txn {
         }
         let client = session.client().await?;
         let mut request = TxnRequest::default();
-        self.prompt("compares:");
+        self.prompt("compares:")?;
         while let Some(line) = next_line()? {
             request.compare.push(txn_lines::compare(&line).map_err(Failure::invalid_input)?);
         }
-        self.prompt("success requests (get, put, del):");
+        self.prompt("success requests (get, put, del):")?;
         while let Some(line) = next_line()? {
             request.success.push(txn_lines::operation(&line).await?);
         }
-        self.prompt("failure requests (get, put, del):");
+        self.prompt("failure requests (get, put, del):")?;
         while let Some(line) = next_line()? {
             request.failure.push(txn_lines::operation(&line).await?);
         }
@@ -60,10 +64,8 @@ impl Txn {
         session.print(Answer::Txn(&answer))
     }
 
-    fn prompt(&self, text: &str) {
-        if self.interactive {
-            println!("{text}");
-        }
+    fn prompt(&self, text: &str) -> Result<(), Failure> {
+        if self.interactive { say(text) } else { Ok(()) }
     }
 }
 

@@ -117,7 +117,7 @@ async fn show(mut updates: mpsc::Receiver<Update>, style: Style, exec: Vec<OsStr
             eprintln!("watch was canceled ({})", cancel_error(&response));
         }
         if is_progress(&response) {
-            println!("progress notify: {}", response.header.map_or(0, |header| header.revision));
+            session::say(format_args!("progress notify: {}", response.header.map_or(0, |header| header.revision)))?;
         }
         // Of a creation that was refused etcd's client keeps only that.
         let shown = if response.created {

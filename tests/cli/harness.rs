@@ -11,6 +11,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use tempfile::TempDir;
@@ -46,9 +47,17 @@ fn server_program() -> PathBuf {
     }
 }
 
+/// A port below those that systems give to outgoing connections: one of these could be taken between here and the server's start.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + u16::try_from(first.wrapping_add(step) % 12_000).expect("it is below 12000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Member {
@@ -63,7 +72,11 @@ impl Member {
     fn run_server(&mut self) {
         let (client, peer) = (format!("http://127.0.0.1:{}", self.client_port), format!("http://127.0.0.1:{}", self.peer_port));
         let log = std::fs::File::create(self.dir.path().join("log")).expect("the log can be written");
-        let server = Command::new(server_program())
+        let mut server = Command::new(server_program());
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
+            server.env_remove(name);
+        }
+        let server = server
             .args(["--name", "m1", "--data-dir"])
             .arg(self.dir.path().join("data"))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])

@@ -73,6 +73,20 @@ fn a_refused_request_gives_the_members_words_and_exit_code_1() {
 }
 
 #[test]
+fn messages_above_a_limit_are_refused_by_the_side_that_sees_them() {
+    let m = Member::start();
+    let put = |len| m.ctl_with(&["put", "k"], &vec![b'x'; len], &[]);
+    put(1_500_000).says("OK\n");
+    // Eight bytes more than the value: tags, lengths and the key.
+    put(3_000_000)
+        .fails(1, "Error: rpc error: code = ResourceExhausted desc = trying to send message larger than max (3000008 vs. 2097152)\n");
+    put(1_900_000).fails(1, "Error: etcdserver: request is too large\n");
+    m.ctl(&["get", "k", "--max-recv-bytes=1000"])
+        .fails(1, "Error: rpc error: code = ResourceExhausted desc = grpc: received message larger than max (15000");
+    assert_eq!(m.ctl(&["get", "k"]).stdout.len(), "k\n".len() + 1_500_000 + 1);
+}
+
+#[test]
 fn history_before_a_compaction_is_gone() {
     let m = Member::start();
     m.ctl(&["put", "k", "1"]).says("OK\n");
