@@ -94,7 +94,8 @@ impl WatchStream {
 
     async fn send_request(&mut self, request: WatchRequest) {
         let requests = self.requests.as_ref().expect("our half is open");
-        requests.send(request).await.expect("the stream takes requests");
+        // A stream that has failed says so by its responses.
+        let _ = requests.send(request).await;
     }
 
     /// Ends our half of the stream.
@@ -104,14 +105,18 @@ impl WatchStream {
 
     /// Creates a watcher and waits for the first answer: its id, or `NO_WATCHER` if it was refused.
     pub async fn create(&mut self, request: WatchCreateRequest) -> i64 {
-        self.asked = request.start_revision;
-        self.send(RequestUnion::CreateRequest(request)).await;
+        self.send_create(request).await;
         loop {
             let response = self.receive("the answer to a create").await;
             if response.created {
                 return response.watch_id;
             }
         }
+    }
+
+    pub async fn send_create(&mut self, request: WatchCreateRequest) {
+        self.asked = request.start_revision;
+        self.send(RequestUnion::CreateRequest(request)).await;
     }
 
     /// Cancels a live watcher and waits for the answer.

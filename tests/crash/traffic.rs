@@ -1,0 +1,246 @@
+//! Writers, a reader and watchers that go on over the death of the server.
+//!
+//! Whoever meets an error waits until the server was started again, and goes on: writers with the next attempt, watchers from the
+//! revision after the last one they saw.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use etcd::wire::{
+    etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, request_op::Request},
+    mvccpb::Event,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::sync::watch;
+use tonic::{Code, Status};
+
+use crate::{
+    harness::{
+        Clients, DEADLINE,
+        watching::{Seen, WatchStream},
+    },
+    history::{self, Attempt, Change, Writer},
+};
+
+const KEYS: u32 = 6;
+
+/// What the parts of a run know of each other.
+pub struct Shared {
+    clients: Clients,
+    /// How often the server was started again.
+    starts: watch::Sender<u64>,
+    is_over: AtomicBool,
+    /// The highest revision that any writer was told.
+    acknowledged: AtomicI64,
+    /// The last revision of the run, once known.
+    last: watch::Sender<Option<i64>>,
+    /// The last revision that each watcher has seen.
+    watched: Vec<AtomicI64>,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub fn new(clients: Clients, watchers: usize) -> Shared {
+        Shared {
+            clients,
+            starts: watch::Sender::new(0),
+            is_over: AtomicBool::new(false),
+            acknowledged: AtomicI64::new(1),
+            last: watch::Sender::new(None),
+            watched: (0..watchers).map(|_| AtomicI64::new(1)).collect(),
+        }
+    }
+
+    pub fn clients(&self) -> Clients {
+        self.clients.clone()
+    }
+
+    pub fn restarted(&self, starts: u64) {
+        self.starts.send_replace(starts);
+    }
+
+    /// No more writes and reads.
+    pub fn finish(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
+    }
+
+    /// Watchers end when they have seen this.
+    pub fn watch_up_to(&self, last: i64) {
+        self.last.send_replace(Some(last));
+    }
+
+    pub fn acknowledged(&self) -> i64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// What every watcher has seen.
+    pub fn watched(&self) -> i64 {
+        self.watched.iter().map(|revision| revision.load(Ordering::SeqCst)).min().unwrap_or(0)
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::SeqCst)
+    }
+
+    /// The number of starts now; to be read before a request, so that its failure waits for a later one.
+    fn starts(&self) -> u64 {
+        *self.starts.borrow()
+    }
+
+    /// Waits for the start after the one that a request failed on.
+    async fn next_start(&self, failed_on: u64) {
+        let mut starts = self.starts.subscribe();
+        let waited = tokio::time::timeout(DEADLINE, starts.wait_for(|starts| *starts > failed_on)).await;
+        waited.expect("the server is started again after a failure").expect("the run goes on");
+    }
+}
+
+/// The end of a connection is expected here; an answer that refuses is not.
+fn must_be_the_kill(status: &Status) {
+    let is_kill = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal | Code::DeadlineExceeded);
+    assert!(is_kill, "refused: {status:?}");
+}
+
+pub async fn write(shared: Arc<Shared>, number: u64, seed: u64) -> Writer {
+    let mut rng = StdRng::seed_from_u64(seed ^ (number + 1));
+    let prefix = format!("writer-{number}/");
+    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut kv = shared.clients().kv;
+    while !shared.is_over() {
+        let key = |rng: &mut StdRng| Bytes::from(format!("{prefix}{}", rng.random_range(0..KEYS)));
+        let value = |part: usize| Some(Bytes::from(format!("{number}.{}.{part}", attempts.len())));
+        let changes: Vec<Change> = match rng.random_range(0..10) {
+            0..2 => vec![(key(&mut rng), None)],
+            2..4 => vec![(format!("{prefix}left").into(), value(0)), (format!("{prefix}right").into(), value(1))],
+            _ => vec![(key(&mut rng), value(0))],
+        };
+        let (starts, floor) = (shared.starts(), shared.acknowledged());
+        let sent = tokio::time::timeout(DEADLINE, send(&mut kv, &changes)).await.expect("an answer or an end");
+        match sent {
+            Ok(Some(revision)) => {
+                assert!(revision > floor, "revision {revision} was told after {floor}");
+                shared.acknowledged.fetch_max(revision, Ordering::SeqCst);
+                attempts.push(Attempt { changes, acknowledged: Some(revision) });
+            }
+            Ok(None) => {}
+            Err(status) => {
+                must_be_the_kill(&status);
+                attempts.push(Attempt { changes, acknowledged: None });
+                shared.next_start(starts).await;
+            }
+        }
+    }
+    Writer { prefix: prefix.into(), attempts }
+}
+
+/// The revision of the write, or none if it changed nothing.
+async fn send(
+    kv: &mut etcd::wire::etcdserverpb::kv_client::KvClient<tonic::transport::Channel>,
+    changes: &[Change],
+) -> Result<Option<i64>, Status> {
+    let header = match changes {
+        [(key, Some(value))] => {
+            kv.put(PutRequest { key: key.clone(), value: value.clone(), ..Default::default() }).await?.into_inner().header
+        }
+        [(key, None)] => {
+            let deleted = kv.delete_range(DeleteRangeRequest { key: key.clone(), ..Default::default() }).await?.into_inner();
+            if deleted.deleted == 0 {
+                return Ok(None);
+            }
+            deleted.header
+        }
+        several => {
+            let put = |(key, value): &Change| {
+                let request = PutRequest { key: key.clone(), value: value.clone().expect("a put"), ..Default::default() };
+                RequestOp { request: Some(Request::RequestPut(request)) }
+            };
+            kv.txn(TxnRequest { success: several.iter().map(put).collect(), ..Default::default() }).await?.into_inner().header
+        }
+    };
+    Ok(Some(header.expect("a header").revision))
+}
+
+/// Linearizable reads: what was acknowledged before the question is in the answer.
+pub async fn read(shared: Arc<Shared>) {
+    let mut kv = shared.clients().kv;
+    while !shared.is_over() {
+        let (starts, floor) = (shared.starts(), shared.acknowledged());
+        let request = RangeRequest { key: "writer-0/0".into(), ..Default::default() };
+        match tokio::time::timeout(DEADLINE, kv.range(request)).await.expect("an answer or an end") {
+            Ok(response) => {
+                let revision = response.into_inner().header.expect("a header").revision;
+                assert!(revision >= floor, "a read at {revision} after {floor} was acknowledged");
+            }
+            Err(status) => {
+                must_be_the_kill(&status);
+                shared.next_start(starts).await;
+            }
+        }
+        // Reads are there to be wrong, not to take the writers' time.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Watches everything from the first revision on, and resumes after each kill.
+pub async fn watch(shared: Arc<Shared>, number: usize) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    let mut last = shared.last.subscribe();
+    loop {
+        let starts = shared.starts();
+        let seen = events.last().map_or(1, history::revision);
+        if last.borrow_and_update().is_some_and(|last| seen >= last) {
+            return events;
+        }
+        let mut stream = everything_from(&shared.clients(), seen + 1).await;
+        loop {
+            let response = tokio::select! {
+                response = stream.next() => response,
+                _ = last.changed() => break,
+            };
+            match response {
+                Ok(response) => {
+                    assert!(!response.canceled, "the watch was canceled: {response:?}");
+                    events.extend(response.events);
+                    let seen = events.last().map_or(1, history::revision);
+                    shared.watched[number].store(seen, Ordering::SeqCst);
+                    if last.borrow().is_some_and(|last| seen >= last) {
+                        return events;
+                    }
+                }
+                Err(status) => {
+                    must_be_the_kill(&status);
+                    shared.next_start(starts).await;
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The history that the server still has.
+pub async fn replay(clients: &Clients, first: i64, last: i64) -> Vec<Event> {
+    let mut stream = everything_from(clients, first).await;
+    stream.until(0, |seen| matches!(seen.last(), Some(Seen::Event(event)) if history::revision(event) >= last)).await;
+    let seen = stream.take_seen().remove(&0).unwrap_or_default();
+    seen.into_iter()
+        .filter_map(|seen| match seen {
+            Seen::Event(event) => Some(event),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A stream with one watcher of everything; its answer to the create is left to be read.
+async fn everything_from(clients: &Clients, start_revision: i64) -> WatchStream {
+    let mut stream = WatchStream::open(&clients.watch);
+    let request = WatchCreateRequest { key: b"\0"[..].into(), range_end: b"\0"[..].into(), start_revision, ..Default::default() };
+    stream.send_create(request).await;
+    stream
+}
