@@ -264,6 +264,10 @@ impl Hub {
         self.map.insert(&span, slot);
         self.streams[id.0].ids.insert(watch_id, slot);
         if from <= self.level {
+            if from <= compact_revision {
+                // The ring's events know what was before them; the store, asked now, no longer does (EVT-3).
+                self.ring.drop_through(compact_revision);
+            }
             self.lag(slot, from);
             self.level_soon(id);
         }

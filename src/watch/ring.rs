@@ -35,6 +35,13 @@ impl Ring {
         self.bytes = 0;
     }
 
+    /// Forgets the batches that begin at or below a revision.
+    pub fn drop_through(&mut self, revision: i64) {
+        while let Some(oldest) = self.batches.pop_front_if(|batch| batch.first <= revision) {
+            self.bytes -= oldest.bytes();
+        }
+    }
+
     /// First revision it holds.
     pub fn first(&self) -> Option<i64> {
         self.batches.front().map(|batch| batch.first)
