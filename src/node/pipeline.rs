@@ -403,7 +403,13 @@ impl Pipeline {
             let sweeping = self.sweeping.load(Ordering::Acquire);
             let patience = if sweeping { self.options.sweep_pause } else { Duration::from_secs(1) };
             match self.applier.next(patience) {
-                Some((mut applier, entries)) => self.apply(&mut applier, &entries),
+                Some((mut applier, entries)) => {
+                    self.apply(&mut applier, &entries);
+                    if self.applier.len() == APPLY_QUEUE_MAX / 2 {
+                        // The driver stopped feeding when the queue was long.
+                        self.inbox.nudge();
+                    }
+                }
                 None if self.stopping.load(Ordering::Acquire) && self.log.len() == 0 && self.applier.len() == 0 => break,
                 None if sweeping => {
                     let mut applier = self.applier.enter();

@@ -8,11 +8,11 @@
 //!
 //! Holds: a request id belongs to the mailbox `id % mailboxes`, so the applier needs no map to find it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
