@@ -49,6 +49,9 @@ struct Cli {
     /// How long each load is measured, after a warm-up of a second
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
+    /// Measure each load so often, the sides in turn, and show the median
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
     /// Keep the data below this folder in place of memory (/dev/shm); only then are bytes written counted
     #[arg(long, value_name = "DIR")]
     disk: Option<PathBuf>,
@@ -105,15 +108,16 @@ async fn measure(cli: &Cli, wanted: &[&Load]) -> Result<()> {
     };
     let ours = cli.ours.clone().context("which server? give --ours PATH")?;
     let place = cli.disk.clone().map_or(Place::Memory, Place::Disk);
-    let mut report = Report::new(&theirs, &ours, &place, cli.seconds);
+    let mut report = Report::new(&theirs, &ours, &place, cli.seconds, cli.rounds);
     let mut failures = 0;
     for load in wanted {
-        for (side, kind) in [("theirs", Kind::Etcd(theirs.clone())), ("ours", Kind::Etcd(ours.clone())), ("floor", Kind::Floor)] {
-            if side == "floor" && !load.has_floor {
+        let sides = [("theirs", Kind::Etcd(theirs.clone())), ("ours", Kind::Etcd(ours.clone())), ("floor", Kind::Floor)];
+        for (round, (side, kind)) in (1..=cli.rounds).flat_map(|round| sides.iter().map(move |side| (round, side))) {
+            if *side == "floor" && !load.has_floor {
                 continue;
             }
-            let bench = Bench { kind, place: place.clone(), seconds: Duration::from_secs_f64(cli.seconds) };
-            eprintln!("{:<12} {side}", load.name);
+            let bench = Bench { kind: kind.clone(), place: place.clone(), seconds: Duration::from_secs_f64(cli.seconds) };
+            eprintln!("{:<12} {side}, round {round} of {}", load.name, cli.rounds);
             match (load.run)(bench).await {
                 Ok(rows) => report.add(side, rows),
                 Err(error) => {

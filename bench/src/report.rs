@@ -84,21 +84,26 @@ pub struct Report {
     data: String,
     cores: usize,
     seconds: f64,
+    rounds: usize,
     units: BTreeMap<&'static str, &'static str>,
     /// Loads in the order they ran.
     loads: Vec<Sides>,
 }
 
-/// A load on every side it ran on.
+/// A load on every side it ran on, with a value of each metric for each round.
 #[derive(Serialize)]
 struct Sides {
     load: String,
-    sides: BTreeMap<&'static str, BTreeMap<&'static str, f64>>,
+    sides: BTreeMap<&'static str, BTreeMap<&'static str, Vec<f64>>>,
 }
 
 impl Sides {
+    /// The median round.
     fn value(&self, side: &str, metric: &str) -> Option<f64> {
-        self.sides.get(side)?.get(metric).copied()
+        let mut rounds = self.sides.get(side)?.get(metric)?.clone();
+        rounds.sort_by(f64::total_cmp);
+        let middle = rounds.get(rounds.len() / 2)?;
+        Some(if rounds.len() % 2 == 0 { f64::midpoint(rounds[rounds.len() / 2 - 1], *middle) } else { *middle })
     }
 
     fn ratio(&self, metric: &str) -> Option<f64> {
@@ -108,14 +113,14 @@ impl Sides {
 }
 
 impl Report {
-    pub fn new(theirs: &Path, ours: &Path, place: &Place, seconds: f64) -> Report {
+    pub fn new(theirs: &Path, ours: &Path, place: &Place, seconds: f64, rounds: usize) -> Report {
         let data = match place {
             Place::Memory => "memory".to_owned(),
             Place::Disk(folder) => folder.display().to_string(),
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let units = METRICS.iter().map(|metric| (metric.name, metric.unit)).collect();
-        Report { theirs: version(theirs), ours: version(ours), data, cores, seconds, units, loads: Vec::new() }
+        Report { theirs: version(theirs), ours: version(ours), data, cores, seconds, rounds, units, loads: Vec::new() }
     }
 
     pub fn add(&mut self, side: &'static str, rows: Vec<Row>) {
@@ -125,14 +130,15 @@ impl Report {
                 self.loads.push(Sides { load: row.load.clone(), sides: BTreeMap::new() });
                 self.loads.len() - 1
             });
-            self.loads[at].sides.insert(side, row.values);
+            let side = self.loads[at].sides.entry(side).or_default();
+            row.values.into_iter().for_each(|(metric, value)| side.entry(metric).or_default().push(value));
         }
     }
 
     pub fn table(&self) -> String {
         let mut out = format!(
-            "\ntheirs: {}\nours:   {}\n{} cores shared by server and client, loopback, data in {}, {} s a load\n",
-            self.theirs, self.ours, self.cores, self.data, self.seconds
+            "\ntheirs: {}\nours:   {}\n{} cores shared by server and client, loopback, data in {}, {} s a load, median of {} rounds\n",
+            self.theirs, self.ours, self.cores, self.data, self.seconds, self.rounds
         );
         for sides in &self.loads {
             let _ = writeln!(out, "\n{:<48} {:>12} {:>12} {:>12} {:>12}", sides.load, "theirs", "ours", "ours/theirs", "floor");
@@ -231,7 +237,7 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let mut report = Report::new(Path::new("a"), Path::new("b"), &Place::Memory, 1.0);
+        let mut report = Report::new(Path::new("a"), Path::new("b"), &Place::Memory, 1.0, 1);
         for (side, rate) in [("theirs", 200.0), ("ours", 300.0), ("floor", 900.0)] {
             let mut row = Row::new("put < get");
             row.set("rate", rate);
@@ -250,13 +256,26 @@ mod tests {
 
     #[test]
     fn a_side_that_did_not_run_is_a_dash_and_has_no_ratio() {
-        let mut report = Report::new(Path::new("a"), Path::new("b"), &Place::Memory, 1.0);
+        let mut report = Report::new(Path::new("a"), Path::new("b"), &Place::Memory, 1.0, 1);
         let mut row = Row::new("put");
         row.set("rate", 5.0);
         report.add("theirs", vec![row]);
         let table = report.table();
         let line = table.lines().find(|line| line.contains("rate")).unwrap();
         assert_eq!(line.split_whitespace().skip(2).collect::<Vec<_>>(), ["5.00", "-", "-", "-"]);
+    }
+
+    #[test]
+    fn the_median_round_is_shown() {
+        let mut report = report();
+        for rate in [1.0, 210.0] {
+            let mut row = Row::new("put < get");
+            row.set("rate", rate);
+            report.add("theirs", vec![row]);
+        }
+        assert_eq!(report.loads[0].value("theirs", "rate"), Some(200.0));
+        report.add("theirs", vec![Row { load: "put < get".into(), values: [("rate", 220.0)].into() }]);
+        assert_eq!(report.loads[0].value("theirs", "rate"), Some(205.0));
     }
 
     #[test]

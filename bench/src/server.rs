@@ -56,7 +56,7 @@ impl Server {
         let folder = place.root().join(format!("versus-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
         let [client, peer] = free_ports()?;
-        let child = spawn(kind, &folder, client, peer)?;
+        let child = spawn(kind, &folder, client, peer).inspect_err(|_| drop(fs::remove_dir_all(&folder)))?;
         let mut server = Server { kind: kind.clone(), folder, place: place.clone(), address: client, peer, child };
         server.wait(Instant::now()).await?;
         Ok(server)

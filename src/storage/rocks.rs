@@ -458,4 +458,54 @@ mod tests {
         drop(engine);
         assert_eq!(view.get(Keyspace::Key, b"k").unwrap().unwrap(), "v");
     }
+
+    /// Where the child of the test below writes; without it that test has nothing to do.
+    const DIR: &str = "ETCD_TEST_CRASH_DIR";
+    const BATCHES: u64 = 4000;
+
+    fn small_buffers() -> Options {
+        Options { write_buffer_bytes: 1 << 20, ..Options::default() }
+    }
+
+    #[test]
+    fn a_process_that_dies_while_writing() {
+        let Some(dir) = std::env::var_os(DIR) else { return };
+        let engine = RocksEngine::open(Path::new(&dir), small_buffers()).unwrap();
+        for number in 1..=BATCHES {
+            let mut batch = Batch::default();
+            let key = number.to_be_bytes().to_vec();
+            batch.put(Keyspace::Key, key.clone(), vec![number as u8; 1000]);
+            batch.put(Keyspace::Index, key.clone(), "");
+            batch.put(Keyspace::Meta, "consistent_index", key);
+            while let Err(error) = engine.write(&batch) {
+                assert!(matches!(error, Error::NoSpace(_)), "{error}");
+                std::thread::yield_now();
+            }
+        }
+        std::process::abort();
+    }
+
+    #[test]
+    fn a_crash_leaves_an_earlier_batch_and_all_before_it_in_every_keyspace() {
+        let dir = tempfile::tempdir().unwrap();
+        let died = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "storage::rocks::tests::a_process_that_dies_while_writing"])
+            .env(DIR, dir.path())
+            .output()
+            .unwrap();
+        assert!(!died.status.success(), "the child must not end by itself");
+        let engine = RocksEngine::open(dir.path(), small_buffers()).unwrap();
+        let last = engine.get(Keyspace::Meta, b"consistent_index").unwrap().expect("small buffers were flushed many times");
+        let last = u64::from_be_bytes(last[..].try_into().unwrap());
+        assert!((1..=BATCHES).contains(&last), "{last}");
+        for keyspace in [Keyspace::Key, Keyspace::Index] {
+            let mut numbers = 1..;
+            let mut visit = |key: &[u8], _: &[u8]| {
+                assert_eq!(key, u64::to_be_bytes(numbers.next().unwrap()), "{keyspace:?} has a gap");
+                ControlFlow::Continue(())
+            };
+            engine.scan(keyspace, b"", None, &mut visit).unwrap();
+            assert_eq!(numbers.next(), Some(last + 1), "{keyspace:?} ends elsewhere than the index says");
+        }
+    }
 }

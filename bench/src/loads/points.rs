@@ -24,7 +24,7 @@ pub async fn put(bench: Bench) -> Result<Vec<Row>> {
     for clients in [1, 100, 1000] {
         let server = bench.start().await?;
         let connections = Connection::open_many(server.address, connections_for(clients)).await?;
-        let name = format!("put, {clients} clients");
+        let name = format!("put, {clients} client{}", if clients == 1 { "" } else { "s" });
         rows.push(closed_loop(&name, &server, clients, bench.seconds, putter(connections, KEYS, VALUE_LEN)).await?);
     }
     Ok(rows)
@@ -66,7 +66,7 @@ pub async fn mixed(bench: Bench) -> Result<Vec<Row>> {
     let turns = Turns::new(KEYS);
     let either = move |client: usize| -> Operation {
         let turn = turns.next();
-        if turn % 10 != 0 {
+        if !turn.is_multiple_of(10) {
             return gets(client);
         }
         let (connection, frame) = (connections[client % connections.len()].clone(), puts[turn].clone());

@@ -49,15 +49,15 @@ const PLAN: &[Room] = &[
     room("consensus", &["wal", "storage"]),
     room("peer", &["consensus", "tls"]),
     room("node", NODE),
-    room("api", &["node", "watch"]),
+    room("api", &["node", "mvcc", "lease", "membership", "state_machine", "watch"]),
     room("http", &["api", "node"]),
     Room { name: "config", may: CONFIG, only: Some("Options") },
-    room("server", &["config", "api", "http", "node", "peer", "tls"]),
+    room("server", &["config", "api", "http", "node", "watch", "peer", "tls"]),
     room("client", &["tls"]),
     room("print", &[]),
     room("ctl", &["client", "print"]),
     room("utl", &["storage", "mvcc", "membership", "state_machine", "consensus", "print"]),
-    room("bin", &["server", "ctl", "utl"]),
+    room("bin", &["config", "server", "ctl", "utl"]),
 ];
 
 /// An import of `room`, and the whole path or group as written.
