@@ -200,7 +200,6 @@ impl Scan {
             self.keep_readable()?;
             return Ok(Scan::first_stage(&self.plan));
         }
-        *budget -= 1;
         let next = match counting {
             Counting::Begin => self.count_begin(&index),
             counting => counting,
@@ -208,10 +207,10 @@ impl Scan {
         let interval = self.plan.interval();
         let (count, left) = match next {
             Counting::Births(live, places) => {
-                let most = (*budget as u64 + 1) * BIRTHS_PER_KEY;
+                let most = (*budget as u64).saturating_mul(BIRTHS_PER_KEY);
                 let end = places.end.min(places.start.saturating_add(most));
                 let slice = places.start..end;
-                *budget = budget.saturating_sub(((end - places.start) / BIRTHS_PER_KEY) as usize);
+                *budget = budget.saturating_sub(1 + ((end - places.start) / BIRTHS_PER_KEY) as usize);
                 let count = live - index.born_in(&interval, slice);
                 (count, (end < places.end).then_some(Counting::Births(count, end..places.end)))
             }

@@ -408,7 +408,8 @@ impl Keys {
             }
         }
         let head = head(key, self.shared);
-        let low = self.heads.partition_point(|h| *h < head);
+        // All of them: their cache lines are fetched side by side, where a binary search would wait for one after the other.
+        let low = self.heads.iter().filter(|h| **h < head).count();
         let equal = self.heads[low..].iter().take_while(|h| **h == head).count();
         match self.keys[low..low + equal].binary_search_by(|k| (**k).cmp(key)) {
             Ok(at) => Ok(low + at),
