@@ -10,7 +10,7 @@
 //!   alarm      etcdserverpb.AlarmMember                  -> empty                      FMT-12
 //!   auth..     authEnabled, authRevision; name           -> FMT-13
 //!   members..  hex id                                    -> JSON                       FMT-14
-//!   local      (ours) layout stamp, high-water sizes, sweep progress
+//!   local      (ours) layout stamp, high-water sizes
 //! ```
 //!
 //! Where the disk engine keeps them (`Keyspace::place`): a column family each for the two large keyspaces, and one for all
@@ -137,7 +137,6 @@ pub mod meta {
 pub mod local {
     pub const LAYOUT: &[u8] = b"layout";
     pub const DB_SIZE: &[u8] = b"db_size";
-    pub const SWEEP: &[u8] = b"sweep";
 }
 
 #[cfg(test)]
