@@ -79,8 +79,8 @@ impl Command {
 
     /// The bytes to propose. Refuses what other members might not be able to decode.
     pub fn encode(self) -> Result<Bytes, Error> {
-        if matches!(&self.action, Action::Txn(txn) if !nests_at_most(txn, NESTING_MAX)) {
-            return Err(Error::TooManyOps);
+        if let Action::Txn(txn) = &self.action {
+            check_nesting(txn)?;
         }
         let Caller { name: username, auth_revision } = self.caller;
         let mut request =
@@ -145,6 +145,12 @@ impl InternalRaftRequest {
             || self.auth_role_grant_permission.is_some()
             || self.auth_role_revoke_permission.is_some()
     }
+}
+
+/// Whether a transaction may be proposed: for whoever encodes it without `Command`. A request can be shallow enough to be received
+/// and yet, one level deeper in its entry, too deep to be applied.
+pub fn check_nesting(txn: &TxnRequest) -> Result<(), Error> {
+    if nests_at_most(txn, NESTING_MAX) { Ok(()) } else { Err(Error::TooManyOps) }
 }
 
 fn nests_at_most(txn: &TxnRequest, levels: usize) -> bool {
@@ -235,6 +241,21 @@ mod tests {
         let deepest = nested(NESTING_MAX);
         assert_eq!(Command::decode(deepest.clone().encode().unwrap()).unwrap(), deepest);
         assert_eq!(nested(NESTING_MAX + 1).encode(), Err(Error::TooManyOps));
+    }
+
+    #[test]
+    fn a_transaction_that_can_be_received_but_not_applied_is_refused() {
+        let nested = |levels: usize| {
+            (0..levels).fold(TxnRequest::default(), |txn, _| TxnRequest {
+                success: vec![RequestOp { request: Some(Request::RequestTxn(txn)) }],
+                ..TxnRequest::default()
+            })
+        };
+        let is_received = |txn: &TxnRequest| TxnRequest::decode(&txn.encode_to_vec()[..]).is_ok();
+        let deepest = (NESTING_MAX..200).map(nested).take_while(is_received).last().unwrap();
+        let entry = InternalRaftRequest { txn: Some(deepest.clone()), ..InternalRaftRequest::default() }.encode_to_vec();
+        assert!(Command::decode(entry.into()).is_err(), "the hole that the bound closes");
+        assert_eq!(check_nesting(&deepest), Err(Error::TooManyOps));
     }
 
     #[test]
