@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::validate;
 use crate::mvcc;
 use crate::node::{Field, Seat};
-use crate::state_machine::{Response as Applied, quota, read};
+use crate::state_machine::{Response as Applied, command, quota, read};
 use crate::wire::error::Error;
 use crate::wire::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, InternalRaftRequest, PutRequest, RangeRequest, TxnRequest,
@@ -115,6 +115,7 @@ impl Kv for KvService {
         let request = request.into_inner();
         self.make_room(quota::txn_cost(&request)).await?;
         validate::txn(&request, self.seat.node.options.max_txn_ops)?;
+        command::check_nesting(&request)?;
         let mut response = if read::is_read_only(&request) {
             if !read::is_serializable(&request) {
                 self.seat.linearize().await?;

@@ -83,7 +83,12 @@ impl Lease for LeaseService {
             // Chosen before proposing, so that every member grants the same (LSE-1).
             request.id = (self.seat.mailbox.next_id() & i64::MAX as u64) as i64;
         }
-        let Applied::LeaseGrant(mut response) = self.seat.propose_field(Field::LeaseGrant, request).await? else {
+        let granted = self.seat.propose_field(Field::LeaseGrant, request).await;
+        if matches!(granted, Err(Error::NoSpace)) {
+            // Applied all the same; the caller hears of it after the alarm is raised (QUO-4).
+            node::raise_no_space(&self.seat).await;
+        }
+        let Applied::LeaseGrant(mut response) = granted? else {
             return Err(unexpected());
         };
         self.seat.node.fill(&mut response.header);

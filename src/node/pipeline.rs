@@ -38,6 +38,7 @@ const APPENDS_MAX: usize = 2;
 const APPLY_QUEUE_MAX: usize = 64;
 /// Bound: entries in one engine batch.
 const BATCH_ENTRIES_MAX: usize = 1000;
+const RETRY_STALL: Duration = Duration::from_millis(1);
 const RETRY_NO_SPACE: Duration = Duration::from_millis(50);
 
 pub struct Options {
@@ -334,11 +335,12 @@ impl Pipeline {
     fn settle(&self, applier: &mut Applier) {
         while let Err(error) = applier.write() {
             match error {
+                // The same batch is held and tried again; nothing has moved (D2).
                 storage::Error::NoSpace(_) => {
-                    // The same batch is held and tried again; nothing has moved (D2).
                     self.no_space.store(true, Ordering::Release);
                     std::thread::park_timeout(RETRY_NO_SPACE);
                 }
+                storage::Error::Stalled(_) => std::thread::park_timeout(RETRY_STALL),
                 storage::Error::Fault(_) => fail_stop("the state engine failed", &error),
             }
         }
@@ -458,6 +460,8 @@ impl Pipeline {
         if let Err(error) = engine.flush() {
             match error {
                 storage::Error::NoSpace(_) => return self.no_space.store(true, Ordering::Release),
+                // Tried again with the next round of the flusher.
+                storage::Error::Stalled(_) => return,
                 storage::Error::Fault(_) => fail_stop("the state engine could not be flushed", &error),
             }
         }

@@ -75,9 +75,12 @@ impl Batch {
 /// Why an engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The disk is full, or the engine would have to stall: nothing was written, the same batch may be tried again (D2).
+    /// The disk is full: nothing was written, the same batch may be tried again (D2).
     #[error("no space for the state engine: {0}")]
     NoSpace(String),
+    /// The engine would have to wait for its own flushes: nothing was written, the same batch may be tried again (D2).
+    #[error("the state engine is behind with its flushes: {0}")]
+    Stalled(String),
     /// Anything else: this member must stop.
     #[error("the state engine failed: {0}")]
     Fault(String),

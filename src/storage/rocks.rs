@@ -181,7 +181,11 @@ fn error(error: rocksdb::Error) -> Error {
 fn error_from(text: String) -> Error {
     let would_stall = text.starts_with("Result incomplete");
     let no_space = text.starts_with("IO error: No space left on device");
-    if would_stall || no_space { Error::NoSpace(text) } else { Error::Fault(text) }
+    match (no_space, would_stall) {
+        (true, _) => Error::NoSpace(text),
+        (false, true) => Error::Stalled(text),
+        (false, false) => Error::Fault(text),
+    }
 }
 
 /// A key as its family has it.
@@ -374,7 +378,7 @@ mod tests {
     #[test]
     fn only_a_full_disk_and_a_stall_may_be_tried_again() {
         let is_no_space = |text: &str| matches!(error_from(text.into()), Error::NoSpace(_));
-        assert!(is_no_space("Result incomplete: Write stall"));
+        assert!(matches!(error_from("Result incomplete: Write stall".into()), Error::Stalled(_)));
         assert!(is_no_space("IO error: No space left on device: While appending to file: x.sst: No space left on device"));
         assert!(!is_no_space("IO error: While fsync: x.sst: Input/output error"));
         assert!(!is_no_space("Corruption: block checksum mismatch"));
