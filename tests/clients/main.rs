@@ -155,6 +155,11 @@ async fn go_tools_ask_about_the_cluster() {
 }
 
 #[tokio::test]
+async fn go_tools_are_refused_senseless_members() {
+    go("members").await;
+}
+
+#[tokio::test]
 async fn a_go_watch_survives_a_kill_of_the_server() {
     go("survive").await;
 }

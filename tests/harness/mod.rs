@@ -204,7 +204,12 @@ impl Server {
     fn spawn(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log file can be written");
         let (client, peer) = (self.endpoint(), self.peer_url());
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        // Settings of the tests, or of whoever runs them, are none of the server's.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
+            command.env_remove(name);
+        }
+        let child = command
             .arg("--data-dir")
             .arg(self.home.path().join("data"))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])

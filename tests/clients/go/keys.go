@@ -146,8 +146,18 @@ func cluster(ctx context.Context, client *clientv3.Client) {
 	alarms, err := client.AlarmList(ctx)
 	must(err, "alarms")
 	check(len(alarms.Alarms) == 0, "alarms: %v", alarms.Alarms)
-	_, err = client.MemberRemove(ctx, 1)
+}
+
+// members: changes of the cluster that are refused by the client's own errors.
+func members(ctx context.Context, client *clientv3.Client) {
+	_, err := client.MemberRemove(ctx, 1)
 	check(errors.Is(err, rpctypes.ErrMemberNotFound), "removing nobody: %v", err)
+	_, err = client.MemberPromote(ctx, 1)
+	check(errors.Is(err, rpctypes.ErrMemberNotFound), "promoting nobody: %v", err)
+	_, err = client.MemberUpdate(ctx, 1, []string{"http://127.0.0.1:1"})
+	check(errors.Is(err, rpctypes.ErrMemberNotFound), "updating nobody: %v", err)
+	_, err = client.MemberAdd(ctx, []string{"nonsense"})
+	check(err != nil, "a member without a URL is added")
 }
 
 // survive: the server is killed and started again in the middle; the client's watch goes on without a gap or a repetition.

@@ -23,6 +23,7 @@ var scenarios = map[string]func(context.Context, *clientv3.Client){
 	"stm":           stm,
 	"kubernetes":    kubernetesStore,
 	"cluster":       cluster,
+	"members":       members,
 	"survive":       survive,
 }
 

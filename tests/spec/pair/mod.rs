@@ -30,23 +30,23 @@ impl Pair {
     }
 
     /// Asks both; the answer if it is the same, else what both said.
-    pub async fn ask(&mut self, op: &Op) -> Result<Answer, (String, String)> {
+    pub async fn ask(&mut self, op: &Op) -> Result<Answer, (Answer, Answer)> {
         let (ours, reference) = tokio::join!(self.ours.perform(op), self.reference.perform(op));
-        if ours == reference { Ok(reference) } else { Err((ours.text, reference.text)) }
+        if ours == reference { Ok(reference) } else { Err((ours, reference)) }
     }
 
     /// Asks both and demands the same answer.
     pub async fn same(&mut self, op: Op) -> Answer {
         match self.ask(&op).await {
             Ok(answer) => answer,
-            Err((ours, reference)) => panic!("{op:?}\n--- ours\n{ours}\n--- reference\n{reference}"),
+            Err((ours, reference)) => panic!("{op:?}\n--- ours\n{}\n--- reference\n{}", ours.text, reference.text),
         }
     }
 
     /// Asks both and keeps a difference for later, so that one run shows all of them.
     pub async fn check(&mut self, what: &str, op: Op) {
         if let Err((ours, reference)) = self.ask(&op).await {
-            self.compare(what, &ours, &reference);
+            self.compare(what, &ours.text, &reference.text);
         }
     }
 

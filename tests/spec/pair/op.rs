@@ -49,6 +49,23 @@ pub enum Op {
     Sync,
 }
 
+impl Op {
+    /// True if the operation changes nothing that a later one could see.
+    pub fn is_read(&self) -> bool {
+        matches!(
+            self,
+            Op::Range(_)
+                | Op::RangeStream(_)
+                | Op::HashKv(_)
+                | Op::TimeToLive(..)
+                | Op::KeepAlive(_)
+                | Op::Leases
+                | Op::Members { .. }
+                | Op::Status
+        )
+    }
+}
+
 /// A text short enough to read, whatever the sizes of values in it.
 pub fn shortened(text: &str, limit: usize) -> String {
     if text.len() <= limit {
