@@ -81,9 +81,8 @@ fn found(fs: Arc<dyn FileSystem>, options: &Options, log_options: wal::Options) 
         context: Some(context.into()),
     };
     let entry = wal::LogEntry { kind: raftpb::EntryType::EntryConfChange, term: 1, index: 1, data: Bytes::from(change.encode_to_vec()) };
-    let mut log = Wal::create(fs, &options.wal_dir, &metadata, log_options)?;
-    log.append(&[entry], Some(wal::HardState { term: 1, vote: 0, commit: 1 }))?;
-    log.sync()?;
+    // Crash: there is no log, or one that founds the group.
+    Wal::create_with(fs, &options.wal_dir, &metadata, &[entry], wal::HardState { term: 1, vote: 0, commit: 1 }, log_options)?;
     Ok(())
 }
 
