@@ -20,6 +20,9 @@ use crate::model::Answer;
 
 const KEYS: [&str; 6] = ["a", "b", "c", "ca", "d", "e"];
 
+/// Leases up to this id are granted again and again; nobody is promised anything of them.
+pub const CONTESTED_MAX: i64 = 2;
+
 /// A command under way.
 #[derive(Clone, Debug)]
 pub struct Pending {
@@ -90,7 +93,8 @@ pub fn action(id: u64, revision: i64, compacted: i64, leases: &[i64], rng: &mut 
         9 | 10 => Action::DeleteRange(delete(rng)),
         11..=13 => Action::Txn(txn(id, revision, rng)),
         14 | 15 => Action::LeaseGrant(LeaseGrantRequest { ttl: rng.random_range(1..=5), id: id as i64 }),
-        16 => Action::LeaseGrant(LeaseGrantRequest { ttl: 3, id: lease(leases, rng) }),
+        // Asked for by several clients, some of them too late.
+        16 => Action::LeaseGrant(LeaseGrantRequest { ttl: rng.random_range(1..=5), id: rng.random_range(1..=CONTESTED_MAX) }),
         17 => Action::LeaseRevoke(LeaseRevokeRequest { id: lease(leases, rng) }),
         _ => Action::Compaction(CompactionRequest { revision: rng.random_range(compacted.max(0)..=revision + 1), physical: false }),
     }

@@ -300,7 +300,9 @@ impl World {
         if readable < revision {
             return wrong(format!("I6: {id} is answered at revision {revision}, and {readable} is readable"));
         }
-        if let Answer::Grant { id: lease, ttl, .. } = answer {
+        if let Answer::Grant { id: lease, ttl, .. } = answer
+            && lease > commands::CONTESTED_MAX
+        {
             self.promises.insert(lease, Promise { ttl, since: pending.issued });
         }
         self.seen = self.seen.max(revision);
