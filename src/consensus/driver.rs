@@ -111,6 +111,8 @@ pub struct Driver {
     /// Appends handed out and not yet reported persisted.
     unsynced: usize,
     numbers: VecDeque<u64>,
+    /// Of the newest Ready.
+    last_number: u64,
 }
 
 impl Driver {
@@ -151,6 +153,7 @@ impl Driver {
             applied,
             unsynced: 0,
             numbers: VecDeque::new(),
+            last_number: 0,
         })
     }
 
@@ -215,7 +218,7 @@ impl Driver {
             self.numbers.pop_front();
             self.unsynced -= 1;
         }
-        self.raw.on_persist_ready(number);
+        self.raw.on_persist_ready(if self.unsynced == 0 { self.last_number } else { number });
     }
 
     fn step_applied(&mut self, index: u64) {
@@ -266,8 +269,12 @@ impl Driver {
         let committed = ready.take_committed_entries();
         let append = Append { number, sync: ready.must_sync(), entries: entries.into_iter().map(codec::entry_out).collect(), hard_state };
         self.raw.advance_append_async(ready);
+        self.last_number = number;
         let append = if append.entries.is_empty() && append.hard_state.is_none() {
-            self.raw.on_persist_ready(number);
+            // To raft a number covers all before it, so one with nothing to write must not speak for appends under way.
+            if self.unsynced == 0 {
+                self.raw.on_persist_ready(number);
+            }
             None
         } else {
             self.numbers.push_back(number);
@@ -390,6 +397,30 @@ mod tests {
         driver.step(Input::Persisted(append.number));
         let committed = driver.ready().expect("they are committed now").committed;
         assert_eq!(committed.iter().map(|e| e.data.as_ref()).collect::<Vec<_>>(), [b"a", b"b"]);
+    }
+
+    #[test]
+    fn a_ready_with_nothing_to_write_does_not_speak_for_an_append_under_way() {
+        let mut driver = founded();
+        settle(&mut driver);
+        let propose = |driver: &mut Driver, command: &'static [u8]| {
+            driver.step(Input::Propose(vec![Bytes::from_static(command)]));
+            driver.ready().and_then(|output| output.append).expect("an append")
+        };
+        let first = propose(&mut driver, b"a");
+        let second = propose(&mut driver, b"b");
+        driver.step(Input::Persisted(first.number));
+        let (committed, appends) = settle_without_persisting(&mut driver);
+        assert_eq!((committed.len(), appends), (1, 0), "Invariant I1: the second is not synced yet");
+        driver.step(Input::Persisted(second.number));
+        assert_eq!(settle_without_persisting(&mut driver).0.len(), 1);
+    }
+
+    /// What is handed out, and how many appends, while no sync is reported.
+    fn settle_without_persisting(driver: &mut Driver) -> (Vec<Entry>, usize) {
+        let outputs: Vec<Output> = std::iter::from_fn(|| driver.ready()).collect();
+        let appends = outputs.iter().filter(|output| output.append.is_some()).count();
+        (outputs.into_iter().flat_map(|output| output.committed).collect(), appends)
     }
 
     #[test]

@@ -109,10 +109,13 @@ impl Deadlines {
 
     /// Starts all deadlines anew: what each lease has left, plus `slack` for the time without a leader, spread so that they do
     /// not end all at once (LSE-12, LSE-13).
-    pub fn promote(&self, now: Duration, leases: &[Granted], slack: Duration) {
+    ///
+    /// `leases` lists them, and is asked while nothing can move here: a grant or a revoke applied meanwhile is either in the list
+    /// already, or its effect comes in afterwards. Listed before, a lease could be without a deadline for ever.
+    pub fn promote(&self, now: Duration, leases: &dyn Fn() -> Vec<Granted>, slack: Duration) {
         let mut state = self.state.lock();
         *state = State { is_leader: true, ..State::default() };
-        for lease in leases {
+        for lease in leases() {
             let mut entry = Entry {
                 ttl: lease.ttl,
                 remaining: lease.remaining,
@@ -290,7 +293,7 @@ mod tests {
 
     fn leader(leases: &[Granted]) -> Deadlines {
         let deadlines = Deadlines::new(None);
-        deadlines.promote(s(100), leases, SLACK);
+        deadlines.promote(s(100), &|| leases.to_vec(), SLACK);
         deadlines
     }
 
@@ -357,7 +360,7 @@ mod tests {
         deadlines.grant(1, 10, s(0));
         assert_eq!(deadlines.renew(1, s(1)), Renewal::NotLeader);
         assert_eq!(deadlines.remaining(1, s(1)), None);
-        deadlines.promote(s(0), &[lease(1, 10)], SLACK);
+        deadlines.promote(s(0), &|| vec![lease(1, 10)], SLACK);
         assert_eq!(deadlines.renew(1, s(1)), renewed(10));
         deadlines.demote();
         assert_eq!(deadlines.renew(1, s(1)), Renewal::NotLeader);
@@ -385,7 +388,7 @@ mod tests {
     #[test]
     fn a_long_lease_is_checkpointed_and_a_renewal_asks_to_clear_it() {
         let deadlines = Deadlines::new(Some(s(300)));
-        deadlines.promote(s(0), &[lease(1, 300), lease(2, 1000)], Duration::ZERO);
+        deadlines.promote(s(0), &|| vec![lease(1, 300), lease(2, 1000)], Duration::ZERO);
         assert_eq!(deadlines.next_checkpoint(), Some(s(300)));
         assert!(deadlines.due_checkpoints(s(299)).is_empty());
         let due = deadlines.due_checkpoints(s(300) + Duration::from_millis(1));
@@ -402,7 +405,7 @@ mod tests {
     #[test]
     fn granting_and_revoking_in_turn_does_not_grow_the_queues() {
         let deadlines = Deadlines::new(Some(s(300)));
-        deadlines.promote(s(0), &[], SLACK);
+        deadlines.promote(s(0), &Vec::new, SLACK);
         for turn in 0..10_000 {
             deadlines.grant(1, 1000 + turn, s(0));
             deadlines.grant(2 + turn, 1000, s(0));

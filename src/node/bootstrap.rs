@@ -1,14 +1,8 @@
 //! From a data directory, empty or not, to a running member.
 //!
 //! ```text
-//!   lock --> state engine --> log --> state machine --> driver --> threads
-//!                              |
-//!                              +-- none yet: made with the entry that founds the group (BST-5)
+//!   lock --> state engine --> open: log, state machine, driver --> threads
 //! ```
-//!
-//! There is one way to start: a new member writes what a restarted one finds (the group's first entry, committed) and goes on
-//! as that. Holds I1 and I2 at start: flushed <= applied <= last log index, else the damage is named and nothing starts.
-//! Crash: before the log's directory has its name, nothing exists; after, the next start is a restart.
 
 use std::fs::File;
 use std::io;
@@ -17,27 +11,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use prost::Message;
 
 use super::applier::Applier;
-use super::flushed::{Flushed, flushed};
+use super::open::{Opened, open};
 use super::pipeline::{self, Pipeline};
 use super::space::Space;
 use super::waiters::{Mailbox, first_request_id};
 use super::{CompactionMode, Node};
 use crate::clock::Clock;
-use crate::consensus::{self, Driver, Entry, EntryKind, HardState, LogStage};
 use crate::lease::Deadlines;
-use crate::membership::{self, Identity, Member};
-use crate::state_machine::quota::Quota;
-use crate::state_machine::{self, StateMachine};
+use crate::membership::Identity;
+use crate::state_machine;
 use crate::storage::rocks::RocksEngine;
 use crate::storage::{self, Engine};
-use crate::wal::{self, FileSystem, Wal};
+use crate::wal;
 use crate::watch::Hubs;
-use crate::wire::{etcdserverpb, raftpb};
 
 /// How often the remaining time of a long lease is replicated (LSE-14).
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
@@ -70,6 +59,10 @@ pub struct Options {
 impl Options {
     pub fn member_dir(&self) -> PathBuf {
         self.data_dir.join("member")
+    }
+
+    pub fn db_dir(&self) -> PathBuf {
+        self.member_dir().join("db")
     }
 }
 
@@ -119,25 +112,6 @@ fn lock(member_dir: &Path) -> Result<File, StartError> {
     Ok(file)
 }
 
-/// The log of a new member: whose it is, and the one entry that makes this member the group (BST-5).
-fn found(fs: Arc<dyn FileSystem>, options: &Options) -> Result<(), StartError> {
-    let member = Member::founding(&options.name, &options.advertise_peer_urls, &options.cluster_token);
-    let cluster_id = membership::cluster_id(&[member.id]);
-    let metadata = etcdserverpb::Metadata { node_id: Some(member.id), cluster_id: Some(cluster_id) }.encode_to_vec();
-    let context = membership::go_json(&member).map_err(|error| StartError::Raft(error.to_string()))?;
-    let change = raftpb::ConfChange {
-        id: None,
-        r#type: Some(raftpb::ConfChangeType::ConfChangeAddNode.into()),
-        node_id: Some(member.id),
-        context: Some(context.into()),
-    };
-    let entry = wal::LogEntry { kind: raftpb::EntryType::EntryConfChange, term: 1, index: 1, data: Bytes::from(change.encode_to_vec()) };
-    let mut log = Wal::create(fs, &options.wal_dir, &metadata, wal::Options::default())?;
-    log.append(&[entry], Some(wal::HardState { term: 1, vote: 0, commit: 1 }))?;
-    log.sync()?;
-    Ok(())
-}
-
 /// Opens everything and starts the threads. `seats` is the number of runtime threads that will hold a seat.
 pub fn start(
     options: Options,
@@ -149,38 +123,9 @@ pub fn start(
     let member_dir = options.member_dir();
     private_dir(&member_dir)?;
     let lock = lock(&member_dir)?;
-    let db = member_dir.join("db");
-    let engine: Arc<dyn Engine> = RocksEngine::open(&db, storage::rocks::Options::default())?;
-    let fs: Arc<dyn FileSystem> = Arc::new(wal::RealFileSystem);
-
-    // What a crash right now would leave of the state: the log must reach at least that far (I1).
-    let Flushed { index: applied, term: applied_term, .. } = flushed(&*engine)?;
-    if !Wal::exists(&*fs, &options.wal_dir)? {
-        if applied > 0 {
-            return Err(StartError::LogMissing { dir: db, applied });
-        }
-        found(fs.clone(), &options)?;
-    }
-    let (wal, replay) = Wal::open(fs, &options.wal_dir, wal::Options::default(), applied)?;
-    if let Some(repair) = &replay.repaired {
-        tracing::warn!(repair = ?repair, "the log ended in a torn record, which nobody was told of; it was cut off and a copy kept");
-    }
-    let last = wal.last_index();
-    if applied > last {
-        return Err(StartError::LogBehindState { dir: db, applied, last });
-    }
-    let metadata = etcdserverpb::Metadata::decode(replay.metadata.clone()).map_err(StartError::Metadata)?;
-    let (member_id, cluster_id) = (metadata.node_id.unwrap_or_default(), metadata.cluster_id.unwrap_or_default());
-    tracing::info!(
-        local_member_id = format_args!("{member_id:x}"),
-        cluster_id = format_args!("{cluster_id:x}"),
-        applied_index = applied,
-        last_log_index = last,
-        commit_index = replay.hard_state.commit,
-        "opened the log"
-    );
-    let machine = open_state(&options, engine.clone(), Identity { cluster_id, member_id })?;
-    let driver = open_driver(&options, member_id, (applied, applied_term), &replay, &machine)?;
+    let engine: Arc<dyn Engine> = RocksEngine::open(&options.db_dir(), storage::rocks::Options::default())?;
+    let Opened { log, machine, driver, identity: Identity { cluster_id, member_id } } =
+        open(&options, engine.clone(), Arc::new(wal::RealFileSystem), wal::Options::default())?;
 
     let mailboxes = Mailbox::all(seats, first_request_id(member_id, clock.unix()));
     let deadlines = Arc::new(Deadlines::new(options.lease_checkpoints.then_some(CHECKPOINT_EVERY)));
@@ -189,7 +134,7 @@ pub fn start(
     let hubs = hubs(&reader);
     let pipeline = Pipeline::new(
         pipeline_options(&options),
-        LogStage::new(wal),
+        log,
         Applier::new(machine, engine.clone()),
         hubs,
         mailboxes,
@@ -220,53 +165,6 @@ pub fn start(
         threads: Mutex::new(threads),
         _lock: lock,
     }))
-}
-
-fn open_state(options: &Options, engine: Arc<dyn Engine>, identity: Identity) -> Result<StateMachine, StartError> {
-    let state = state_machine::Options {
-        mvcc: crate::mvcc::Options { value_cache_bytes: options.value_cache_bytes, ..Default::default() },
-        quota: Quota::from_flag(options.quota_bytes),
-        lease_ttl_min: lease_ttl_min(options.election),
-        learners_max: 1,
-        identity,
-    };
-    let machine = StateMachine::open(engine, state, &mut |progress| tracing::info!(progress = ?progress, "rebuilding the key index"))?;
-    tracing::info!(
-        revision = machine.reader().revision(),
-        compact_revision = machine.reader().compact_revision(),
-        keys = machine.reader().counts().keys,
-        "opened the state"
-    );
-    Ok(machine)
-}
-
-/// The least TTL in seconds: one and a half elections, so that a change of leader does not end a lease (LSE-2).
-fn lease_ttl_min(election: Duration) -> i64 {
-    (election * 3 / 2).as_secs_f64().ceil() as i64
-}
-
-fn open_driver(
-    options: &Options,
-    id: u64,
-    applied: (u64, u64),
-    replay: &wal::Replay,
-    machine: &StateMachine,
-) -> Result<Driver, StartError> {
-    let ticks = (options.election.as_millis() / options.heartbeat.as_millis()).max(2) as usize;
-    let driver =
-        consensus::Options { id, election_ticks: ticks, heartbeat_ticks: 1, committed_bytes_max: 4 << 20, waiting_bytes_max: 64 << 20 };
-    let hard_state = HardState { term: replay.hard_state.term, vote: replay.hard_state.vote, commit: replay.hard_state.commit };
-    let entries: Vec<Entry> = replay.entries.iter().filter(|e| e.index > applied.0).map(entry_in).collect();
-    Driver::new(driver, applied, &entries, hard_state, &machine.conf_state(), applied.0).map_err(|e| StartError::Raft(e.to_string()))
-}
-
-fn entry_in(entry: &wal::LogEntry) -> Entry {
-    let kind = match entry.kind {
-        raftpb::EntryType::EntryNormal => EntryKind::Normal,
-        raftpb::EntryType::EntryConfChange => EntryKind::ConfChange,
-        raftpb::EntryType::EntryConfChangeV2 => EntryKind::ConfChangeV2,
-    };
-    Entry { index: entry.index, term: entry.term, kind, data: entry.data.clone() }
 }
 
 fn pipeline_options(options: &Options) -> pipeline::Options {

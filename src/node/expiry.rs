@@ -10,7 +10,8 @@ use futures_util::stream::FuturesUnordered;
 
 use super::proposals::Field;
 use super::seat::Seat;
-use crate::consensus::Role;
+use crate::consensus::{Role, Status};
+use crate::lease::{Deadlines, Leases};
 use crate::wire::etcdserverpb::{InternalRaftRequest, LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest};
 
 const IN_FLIGHT: usize = 256;
@@ -18,27 +19,32 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs on one runtime for as long as the node lives.
 pub async fn run(seat: Seat) {
-    let mut leading = false;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         if seat.node.is_stopping() {
             return;
         }
-        let status = seat.node.pipeline.marks.status();
-        let now_leading = status.role == Role::Leader && status.reads_at_once;
-        if now_leading && !leading {
-            // Invariant I7: deadlines exist only on a leader that has committed in its term. Timers restart in full, plus an election (LSE-12).
-            let now = seat.node.clock.now();
-            seat.node.deadlines.promote(now, &seat.node.leases.list(), seat.node.options.election);
-        }
-        leading = now_leading;
-        if leading {
+        let node = &seat.node;
+        if take_over(node.pipeline.marks.status(), &node.deadlines, &node.leases, node.clock.now(), node.options.election) {
             revoke_expired(&seat).await;
             if seat.node.options.lease_checkpoints {
                 checkpoint(&seat).await;
             }
         }
     }
+}
+
+/// Whether this member keeps the deadlines now. It takes them over as soon as it may: timers restart in full, plus an election
+/// (LSE-12).
+///
+/// Invariant I7: deadlines exist only on a leader that has committed in its term. Whether they exist is asked of them, not
+/// remembered here: leadership may be lost and won again between two looks.
+pub fn take_over(status: Status, deadlines: &Deadlines, leases: &Leases, now: Duration, election: Duration) -> bool {
+    let leads = status.role == Role::Leader && status.reads_at_once;
+    if leads && !deadlines.is_leader() {
+        deadlines.promote(now, &|| leases.list(), election);
+    }
+    leads
 }
 
 async fn revoke_expired(seat: &Seat) {

@@ -19,7 +19,7 @@ use super::marks::Place;
 use super::reader::{Found, Log, SegmentReader};
 use super::repair::{self, Verdict};
 use super::segment::{self, Segment};
-use super::{Counters, Error, HardState, Options, Replay, SnapshotRecord, Wal};
+use super::{Counters, Error, HardState, LogEntry, Options, Replay, SnapshotRecord, Wal};
 
 impl Wal {
     /// Is there a log in this directory?
@@ -29,6 +29,18 @@ impl Wal {
 
     /// Makes a log that holds nothing but whose it is: an encoded `etcdserverpb.Metadata` (FMT-18, FMT-22).
     pub fn create(fs: Arc<dyn FileSystem>, dir: &Path, metadata: &[u8], options: Options) -> Result<Wal, Error> {
+        Wal::create_with(fs, dir, metadata, &[], HardState::default(), options)
+    }
+
+    /// Makes a log that begins with these entries: they are there as soon as there is a log, or there is none.
+    pub fn create_with(
+        fs: Arc<dyn FileSystem>,
+        dir: &Path,
+        metadata: &[u8],
+        entries: &[LogEntry],
+        hard_state: HardState,
+        options: Options,
+    ) -> Result<Wal, Error> {
         if Wal::exists(&*fs, dir)? {
             return Err(Error::Exists { dir: dir.to_owned() });
         }
@@ -39,10 +51,9 @@ impl Wal {
             fs.remove_dir(&staged).map_err(|error| Error::io(&staged, "remove", error))?;
         }
         fs.create_dir(&staged).map_err(|error| Error::io(&staged, "create", error))?;
-        write_first_segment(&*fs, &staged, metadata, &options)?;
+        write_first_segment(&*fs, &staged, &first_records(metadata, entries, hard_state), &options)?;
         fs.rename(&staged, dir).map_err(|error| Error::io(dir, "name", error))?;
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs.sync_dir(parent).map_err(|error| Error::sync(parent, error))?;
+        fs.sync_dir(parent(dir)).map_err(|error| Error::sync(parent(dir), error))?;
         // Crash: the log is there and opens.
         Wal::open(fs, dir, options, 0).map(|(wal, _)| wal)
     }
@@ -124,14 +135,27 @@ pub fn visit(fs: &dyn FileSystem, dir: &Path, visit: &mut dyn FnMut(Record)) -> 
     .map(drop)
 }
 
-fn write_first_segment(fs: &dyn FileSystem, dir: &Path, metadata: &[u8], options: &Options) -> Result<(), Error> {
+fn parent(dir: &Path) -> &Path {
+    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn first_records(metadata: &[u8], entries: &[LogEntry], hard_state: HardState) -> Vec<u8> {
+    let mut records = Vec::new();
+    let crc = encode_header(&mut records, 0, metadata, HardState::default());
+    let mut frames = Encoder::new(&mut records, crc);
+    frames.snapshot(&SnapshotRecord::default());
+    entries.iter().for_each(|entry| frames.entry(entry));
+    if hard_state != HardState::default() {
+        frames.hard_state(hard_state);
+    }
+    records
+}
+
+fn write_first_segment(fs: &dyn FileSystem, dir: &Path, records: &[u8], options: &Options) -> Result<(), Error> {
     let path = dir.join(segment::name(0, 0));
     let file = fs.open(&path, Open::Create).map_err(|error| Error::io(&path, "create", error))?;
     file.allocate(options.segment_bytes).map_err(|error| Error::io(&path, "set space aside for", error))?;
-    let mut header = Vec::new();
-    let crc = encode_header(&mut header, 0, metadata, HardState::default());
-    Encoder::new(&mut header, crc).snapshot(&SnapshotRecord::default());
-    file.write_at(0, &header).map_err(|error| Error::io(&path, "write", error))?;
+    file.write_at(0, records).map_err(|error| Error::io(&path, "write", error))?;
     file.sync().map_err(|error| Error::sync(&path, error))?;
     fs.sync_dir(dir).map_err(|error| Error::sync(dir, error))
     // Crash: a directory of a name that is no log's; the next start removes it and begins anew.

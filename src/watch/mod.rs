@@ -46,5 +46,5 @@ pub use catch_up::{Failure, Job, Outcome};
 pub use hub::{Hub, Options, StreamId, Taken};
 pub use inbox::{Counts, Hubs, Leadership};
 pub use interval_map::{End, IntervalMap, Span};
-pub use station::Station;
+pub use station::{Station, perform};
 pub use stream::{Body, Message};

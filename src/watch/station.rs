@@ -196,7 +196,8 @@ impl Station {
     }
 }
 
-fn perform(reader: &Reader, job: Job) -> Outcome {
+/// Reads what a hub asks for.
+pub fn perform(reader: &Reader, job: Job) -> Outcome {
     match job {
         Job::History { from, last, bytes, wanted } => Outcome::History(history(reader, from, last, bytes, &wanted)),
         Job::Previous { batch, wanted } => {

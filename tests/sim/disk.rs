@@ -1,11 +1,12 @@
 //! A disk that forgets, tears and refuses: what a crash leaves of the log is decided by the seed.
 //!
 //! ```text
-//!   write_at --> pending (lost, kept or torn at a crash)      sync --> durable
-//!   rename, create, remove --> names pending                  sync_dir --> names durable
+//!   write_at, set_len --> pending --sync--> durable        a crash keeps a prefix of what is pending, cut at a sector
+//!   create, rename, remove --> names --sync_dir--> durable names        .. and the names of one moment since
 //! ```
 //!
-//! Every call that could change what survives is a numbered step; the world may crash the member at any of them.
+//! Every call that changes something is a numbered step. The machine may end at any of them, before the step is done or right
+//! after. When only the process ends, what is pending stays, as in a page cache, and is as little durable as before.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,15 +17,48 @@ use etcd::wal::{File, FileSystem, Open};
 use rand::Rng;
 use rand::rngs::StdRng;
 
+const SECTOR: usize = 512;
+
 /// What the disk shall do to the next calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mood {
     #[default]
     Good,
-    /// Writes that need room fail, as on a full disk.
+    /// Whatever takes space fails, a write after its first half.
     Full,
     /// Syncs fail.
     SyncFails,
+}
+
+/// The kinds of steps, for the count of crashes at each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    CreateDir,
+    Create,
+    Write,
+    Allocate,
+    SetLen,
+    Sync,
+    Rename,
+    Remove,
+    SyncDir,
+}
+
+/// How the end comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The process ends, the machine goes on.
+    Process,
+    /// Power fails; of each file a prefix of what was written since its sync is there.
+    Power,
+    /// Power fails, and sectors of one unsynced write are lost while later ones are there: a log may refuse that as damage.
+    Holes,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write(usize, Vec<u8>),
+    SetLen(usize),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -32,7 +66,7 @@ struct Inode {
     durable: Vec<u8>,
     current: Vec<u8>,
     /// Since the last sync, in order.
-    pending: Vec<(usize, Vec<u8>)>,
+    pending: Vec<Change>,
 }
 
 type Names = BTreeMap<PathBuf, usize>;
@@ -41,12 +75,17 @@ type Names = BTreeMap<PathBuf, usize>;
 struct State {
     inodes: Vec<Inode>,
     names: Names,
-    durable_names: Names,
+    /// The names after each change since they were durable; the first are the durable ones.
+    moments: Vec<Names>,
     dirs: Vec<PathBuf>,
     steps: u64,
-    crash_at: Option<u64>,
-    crashed: bool,
+    /// The step at which the machine ends, and whether that step is still done.
+    crash_at: Option<(u64, bool)>,
+    has_crashed: bool,
+    crashes: BTreeMap<Kind, u64>,
     mood: Mood,
+    /// A planted bug: a sync that says it was done.
+    pub lies: bool,
 }
 
 /// A handle to the one disk of a member.
@@ -59,78 +98,166 @@ fn crashed() -> io::Error {
     io::Error::other("the simulated machine has crashed")
 }
 
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Change::Write(offset, bytes) => {
+                if content.len() < offset + bytes.len() {
+                    content.resize(offset + bytes.len(), 0);
+                }
+                content[*offset..offset + bytes.len()].copy_from_slice(bytes);
+            }
+            Change::SetLen(len) => content.resize(*len, 0),
+        }
+    }
+}
+
+impl Inode {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.current);
+        self.pending.push(change);
+    }
+
+    /// What is left when power fails.
+    fn lose(&mut self, rng: &mut StdRng, with_holes: bool) {
+        let mut content = std::mem::take(&mut self.durable);
+        let pending = std::mem::take(&mut self.pending);
+        let kept = rng.random_range(0..=pending.len());
+        for change in &pending[..kept] {
+            change.apply(&mut content);
+        }
+        if let Some(Change::Write(offset, bytes)) = pending.get(kept) {
+            let end = rng.random_range(*offset..=offset + bytes.len()) / SECTOR * SECTOR;
+            let part = &bytes[..end.saturating_sub(*offset)];
+            Change::Write(*offset, part.to_vec()).apply(&mut content);
+            let begin = (end + SECTOR).max(*offset);
+            if with_holes && begin < offset + bytes.len() {
+                Change::Write(begin, bytes[begin - offset..].to_vec()).apply(&mut content);
+            }
+        }
+        // The length may have reached the disk before the bytes did.
+        if content.len() < self.current.len() && rng.random_bool(0.5) {
+            content.resize(self.current.len(), 0);
+        }
+        self.current = content.clone();
+        self.durable = content;
+    }
+}
+
 impl State {
-    /// One step that could change what survives.
-    fn step(&mut self) -> io::Result<()> {
-        if self.crashed {
+    /// Takes one step: `act` is done unless the machine ends before it.
+    fn step(&mut self, kind: Kind, act: impl FnOnce(&mut State) -> io::Result<()>) -> io::Result<()> {
+        if self.has_crashed {
             return Err(crashed());
         }
         self.steps += 1;
-        if self.crash_at == Some(self.steps) {
-            self.crashed = true;
-            return Err(crashed());
+        let end = self.crash_at.filter(|&(at, _)| at <= self.steps);
+        let Some((_, is_done)) = end else { return act(self) };
+        if is_done {
+            let _ = act(self);
         }
-        Ok(())
+        self.has_crashed = true;
+        *self.crashes.entry(kind).or_default() += 1;
+        Err(crashed())
+    }
+
+    /// A step that a full disk refuses.
+    fn step_with_space(&mut self, kind: Kind, act: impl FnOnce(&mut State) -> io::Result<()>) -> io::Result<()> {
+        let is_full = self.mood == Mood::Full;
+        self.step(kind, |state| if is_full { Err(io::ErrorKind::StorageFull.into()) } else { act(state) })
     }
 
     fn inode(&self, path: &Path) -> io::Result<usize> {
         self.names.get(path).copied().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
+
+    fn rename_all(&mut self, from: &Path, to: &Path) {
+        let moved: Vec<(PathBuf, usize)> =
+            self.names.iter().filter(|(p, _)| p.starts_with(from)).map(|(p, &inode)| (p.clone(), inode)).collect();
+        for (path, inode) in moved {
+            self.names.remove(&path);
+            let rest = path.strip_prefix(from).expect("it starts with it");
+            let target = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+            self.names.insert(target, inode);
+        }
+        if self.dirs.iter().any(|d| d == from) {
+            self.dirs.retain(|d| d != from);
+            self.dirs.push(to.to_owned());
+        }
+    }
+
+    /// Remembers that the names are of another moment now.
+    fn note_names(&mut self) {
+        let names = self.names.clone();
+        self.moments.push(names);
+    }
 }
 
 impl Disk {
+    pub fn new(lies: bool) -> Disk {
+        let state = State { moments: vec![Names::new()], lies, ..State::default() };
+        Disk { state: Arc::new(Mutex::new(state)) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.state.lock().expect("no step panics")
     }
 
     pub fn steps(&self) -> u64 {
         self.lock().steps
     }
 
-    /// The machine ends at this step, counted from the beginning of the disk.
-    pub fn crash_at(&self, step: u64) {
-        self.lock().crash_at = Some(step);
+    /// The machine ends at the step that comes this many after now; `is_done` says whether the step is still done.
+    pub fn crash_in(&self, steps: u64, is_done: bool) {
+        let mut state = self.lock();
+        state.crash_at = Some((state.steps + steps, is_done));
+    }
+
+    /// No crash is planned any more.
+    pub fn spare(&self) {
+        self.lock().crash_at = None;
     }
 
     pub fn has_crashed(&self) -> bool {
-        self.lock().crashed
+        self.lock().has_crashed
+    }
+
+    /// Nothing reaches the disk from now on.
+    pub fn cut_off(&self) {
+        self.lock().has_crashed = true;
+    }
+
+    /// Crashes at steps of each kind.
+    pub fn crashes(&self) -> BTreeMap<Kind, u64> {
+        self.lock().crashes.clone()
+    }
+
+    pub fn mood(&self) -> Mood {
+        self.lock().mood
     }
 
     pub fn set_mood(&self, mood: Mood) {
         self.lock().mood = mood;
     }
 
-    /// Power returns: of what was not synced, some is there, some is not, and one write may be there in part.
-    pub fn restart(&self, rng: &mut StdRng) {
+    /// Names in a directory now.
+    pub fn names(&self, dir: &Path) -> Vec<String> {
+        self.list(dir).unwrap_or_default()
+    }
+
+    /// The disk as the next process finds it.
+    pub fn restart(&self, loss: Loss, rng: &mut StdRng) {
         let mut state = self.lock();
-        for inode in &mut state.inodes {
-            let mut content = std::mem::take(&mut inode.durable);
-            for (offset, bytes) in inode.pending.drain(..) {
-                let keep = match rng.random_range(0..3) {
-                    0 => 0,
-                    1 => bytes.len(),
-                    // Torn at a sector, as disks do.
-                    _ => (rng.random_range(0..=bytes.len()) / 512 * 512).min(bytes.len()),
-                };
-                if content.len() < offset + keep {
-                    content.resize(offset + keep, 0);
-                }
-                content[offset..offset + keep].copy_from_slice(&bytes[..keep]);
+        if loss != Loss::Process {
+            for inode in &mut state.inodes {
+                inode.lose(rng, loss == Loss::Holes);
             }
-            // A preallocated length is kept: it was synced when the file was made, or reads as an end of file.
-            if content.len() < inode.current.len() && rng.random_bool(0.5) {
-                content.resize(inode.current.len(), 0);
-            }
-            inode.current = content.clone();
-            inode.durable = content;
+            let moment = rng.random_range(0..state.moments.len());
+            let names = state.moments[moment].clone();
+            state.names = names.clone();
+            state.moments = vec![names];
         }
-        // Names that were not synced are there or not, all of one moment together.
-        if rng.random_bool(0.5) {
-            state.names = state.durable_names.clone();
-        } else {
-            state.durable_names = state.names.clone();
-        }
-        state.crashed = false;
+        state.has_crashed = false;
         state.crash_at = None;
         state.mood = Mood::Good;
     }
@@ -138,14 +265,14 @@ impl Disk {
 
 impl FileSystem for Disk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        state.step()?;
-        for dir in dir.ancestors() {
-            if !state.dirs.iter().any(|d| d == dir) {
-                state.dirs.push(dir.to_owned());
+        self.lock().step_with_space(Kind::CreateDir, |state| {
+            for dir in dir.ancestors() {
+                if !state.dirs.iter().any(|d| d == dir) {
+                    state.dirs.push(dir.to_owned());
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -161,56 +288,53 @@ impl FileSystem for Disk {
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
         let mut state = self.lock();
-        let inode = match how {
-            Open::Read | Open::Write => state.inode(path)?,
-            Open::Create => {
-                state.step()?;
+        if how == Open::Create {
+            state.step_with_space(Kind::Create, |state| {
+                // An emptied file is a new one: what the old one held is there until the name is durable.
                 state.inodes.push(Inode::default());
                 let inode = state.inodes.len() - 1;
                 state.names.insert(path.to_owned(), inode);
-                inode
-            }
-        };
+                state.note_names();
+                Ok(())
+            })?;
+        }
+        let inode = state.inode(path)?;
         Ok(Box::new(Handle { disk: self.clone(), inode }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        state.step()?;
-        let moved: Vec<(PathBuf, usize)> =
-            state.names.iter().filter(|(p, _)| p.starts_with(from)).map(|(p, &inode)| (p.clone(), inode)).collect();
-        for (path, inode) in moved {
-            state.names.remove(&path);
-            let rest = path.strip_prefix(from).expect("it starts with it");
-            let target = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
-            state.names.insert(target, inode);
-        }
-        if state.dirs.iter().any(|d| d == from) {
-            state.dirs.retain(|d| d != from);
-            state.dirs.push(to.to_owned());
-        }
-        Ok(())
+        self.lock().step(Kind::Rename, |state| {
+            state.rename_all(from, to);
+            state.note_names();
+            Ok(())
+        })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        state.step()?;
-        state.names.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.lock().step(Kind::Remove, |state| {
+            state.names.remove(path).map(drop).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            state.note_names();
+            Ok(())
+        })
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        state.step()?;
-        state.names.retain(|path, _| !path.starts_with(dir));
-        state.dirs.retain(|d| d != dir);
-        Ok(())
+        self.lock().step(Kind::Remove, |state| {
+            state.names.retain(|path, _| !path.starts_with(dir));
+            state.dirs.retain(|d| d != dir);
+            state.note_names();
+            Ok(())
+        })
     }
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        state.step()?;
-        state.durable_names = state.names.clone();
-        Ok(())
+        self.lock().step(Kind::SyncDir, |state| {
+            if state.mood == Mood::SyncFails {
+                return Err(io::Error::other("the simulated disk refused to sync a directory"));
+            }
+            state.moments = vec![state.names.clone()];
+            Ok(())
+        })
     }
 
     fn free_bytes(&self, _path: &Path) -> io::Result<Option<u64>> {
@@ -225,7 +349,7 @@ struct Handle {
 }
 
 impl File for Handle {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.disk.lock().inodes[self.inode].current.len() as u64)
     }
 
@@ -239,59 +363,43 @@ impl File for Handle {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.disk.lock();
-        state.step()?;
-        if state.mood == Mood::Full {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let inode = &mut state.inodes[self.inode];
-        let (from, to) = (offset as usize, offset as usize + bytes.len());
-        if inode.current.len() < to {
-            inode.current.resize(to, 0);
-        }
-        inode.current[from..to].copy_from_slice(bytes);
-        inode.pending.push((from, bytes.to_vec()));
-        Ok(())
+        self.disk.lock().step(Kind::Write, |state| {
+            let is_full = state.mood == Mood::Full;
+            let part = if is_full { &bytes[..bytes.len() / 2] } else { bytes };
+            state.inodes[self.inode].change(Change::Write(offset as usize, part.to_vec()));
+            if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        })
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        let mut state = self.disk.lock();
-        state.step()?;
-        if state.mood == Mood::Full {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let inode = &mut state.inodes[self.inode];
-        if inode.current.len() < len as usize {
-            inode.current.resize(len as usize, 0);
-        }
-        Ok(())
+        self.disk.lock().step_with_space(Kind::Allocate, |state| {
+            let inode = &mut state.inodes[self.inode];
+            if inode.current.len() < len as usize {
+                inode.change(Change::SetLen(len as usize));
+            }
+            Ok(())
+        })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.disk.lock();
-        state.step()?;
-        let inode = &mut state.inodes[self.inode];
-        inode.current.resize(len as usize, 0);
-        // Shortening is ordered before later writes; what was pending beyond is gone.
-        let len = len as usize;
-        inode.pending.retain_mut(|(offset, bytes)| {
-            bytes.truncate(len.saturating_sub(*offset));
-            !bytes.is_empty()
-        });
-        inode.durable.truncate(len);
-        Ok(())
+        self.disk.lock().step(Kind::SetLen, |state| {
+            state.inodes[self.inode].change(Change::SetLen(len as usize));
+            Ok(())
+        })
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.lock();
-        state.step()?;
-        if state.mood == Mood::SyncFails {
-            return Err(io::Error::other("the simulated disk refused to sync"));
-        }
-        let inode = &mut state.inodes[self.inode];
-        inode.pending.clear();
-        inode.durable = inode.current.clone();
-        Ok(())
+        self.disk.lock().step(Kind::Sync, |state| {
+            if state.mood == Mood::SyncFails {
+                return Err(io::Error::other("the simulated disk refused to sync"));
+            }
+            if !state.lies {
+                let inode = &mut state.inodes[self.inode];
+                inode.pending.clear();
+                inode.durable = inode.current.clone();
+            }
+            Ok(())
+        })
     }
 
     fn try_lock(&self) -> io::Result<bool> {
