@@ -5,7 +5,9 @@
 //!   stop:   streams told -> listeners closed -> connections drained -> node (last flush) -> runtimes
 //! ```
 
+mod checks;
 mod connection;
+mod framing;
 mod grpc;
 mod listener;
 pub mod log;
