@@ -70,8 +70,8 @@ fn check(txn: &Txn<'_>, lessor: &Lessor, request: &TxnRequest, path: &mut dyn It
         match &op.request {
             Some(Request::RequestRange(range)) => txn.check_range(range)?,
             Some(Request::RequestPut(put)) => {
-                kv::check_kept(txn, put)?;
                 kv::check_lease(lessor, put)?;
+                kv::check_kept(txn, put)?;
             }
             Some(Request::RequestTxn(inside)) => check(txn, lessor, inside, path)?,
             Some(Request::RequestDeleteRange(_)) | None => {}

@@ -121,7 +121,7 @@ mod tests {
         reversed
     }
 
-    fn refused<U: Message + Default>(bytes: &[u8]) -> Status {
+    fn refused<U: Message + Default + std::fmt::Debug>(bytes: &[u8]) -> Status {
         let error = U::decode(bytes).expect_err("the bytes are wrong");
         refusal(&Bytes::copy_from_slice(bytes), &error)
     }

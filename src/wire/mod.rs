@@ -2,8 +2,6 @@
 //!
 //! Writes: nothing. Reads: nothing. Every room may import this one.
 
-#![expect(clippy::doc_markdown, clippy::doc_lazy_continuation, reason = "comments of generated code are the proto files' own")]
-
 #[cfg(feature = "server")]
 pub mod codec;
 pub mod error;

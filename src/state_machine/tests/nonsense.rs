@@ -76,7 +76,7 @@ impl Draw {
         let request = match self.0.random_range(0..10) {
             0 => None,
             1..4 => Some(request_op::Request::RequestRange(self.range())),
-            4..7 => Some(request_op::Request::RequestPut(self.put())),
+            4..=7 => Some(request_op::Request::RequestPut(self.put())),
             8 if levels > 0 => Some(request_op::Request::RequestTxn(self.txn(levels - 1))),
             _ => Some(request_op::Request::RequestDeleteRange(DeleteRangeRequest {
                 key: self.key(),
