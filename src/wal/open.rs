@@ -21,6 +21,9 @@ use super::repair::{self, Verdict};
 use super::segment::{self, Segment};
 use super::{Counters, Error, HardState, Options, Replay, SnapshotRecord, Wal};
 
+/// Segments are never made smaller than this for want of space.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
 impl Wal {
     /// Is there a log in this directory?
     pub fn exists(fs: &dyn FileSystem, dir: &Path) -> Result<bool, Error> {
@@ -39,7 +42,8 @@ impl Wal {
             fs.remove_dir(&staged).map_err(|error| Error::io(&staged, "remove", error))?;
         }
         fs.create_dir(&staged).map_err(|error| Error::io(&staged, "create", error))?;
-        write_first_segment(&*fs, &staged, metadata, &options)?;
+        let sized = sized(&*fs, &staged, options.clone())?;
+        write_first_segment(&*fs, &staged, metadata, &sized)?;
         fs.rename(&staged, dir).map_err(|error| Error::io(dir, "name", error))?;
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs.sync_dir(parent).map_err(|error| Error::sync(parent, error))?;
@@ -54,6 +58,7 @@ impl Wal {
         if segments.is_empty() {
             return Err(Error::Missing { dir: dir.to_owned() });
         }
+        let options = sized(&*fs, dir, options)?;
         let first = segments.iter().rposition(|segment| segment.index <= flushed_index).unwrap_or(0);
         for segment in &mut segments[first..] {
             segment.file = Some(open_locked(&*fs, &segment.path)?);
@@ -122,6 +127,14 @@ pub fn visit(fs: &dyn FileSystem, dir: &Path, visit: &mut dyn FnMut(Record)) -> 
         Ok(())
     })
     .map(drop)
+}
+
+/// On a small or nearly full volume segments are smaller: space set aside for the log, the tail and the next one, must leave
+/// most of it to the state, and small segments are given back sooner. Readers, etcd's own among them, take any size.
+fn sized(fs: &dyn FileSystem, dir: &Path, options: Options) -> Result<Options, Error> {
+    let free = fs.free_bytes(dir).map_err(|error| Error::io(dir, "measure", error))?;
+    let fits = free.map_or(u64::MAX, |free| (free / 4).max(SEGMENT_BYTES_MIN));
+    Ok(Options { segment_bytes: options.segment_bytes.min(fits) })
 }
 
 fn write_first_segment(fs: &dyn FileSystem, dir: &Path, metadata: &[u8], options: &Options) -> Result<(), Error> {
