@@ -150,7 +150,7 @@ pub fn start(
     private_dir(&member_dir)?;
     let lock = lock(&member_dir)?;
     let db = member_dir.join("db");
-    let engine: Arc<dyn Engine> = RocksEngine::open(&db, storage::rocks::Options::default())?;
+    let engine = open_engine(&db, &Space::new(&member_dir))?;
     let fs: Arc<dyn FileSystem> = Arc::new(wal::RealFileSystem);
 
     // What a crash right now would leave of the state: the log must reach at least that far (I1).
@@ -220,6 +220,19 @@ pub fn start(
         threads: Mutex::new(threads),
         _lock: lock,
     }))
+}
+
+/// The engine writes a little when it is opened. On a full disk the ballast pays for that, so that a member can always start
+/// and be told to delete and compact.
+fn open_engine(db: &Path, space: &Space) -> Result<Arc<dyn Engine>, StartError> {
+    match RocksEngine::open(db, storage::rocks::Options::default()) {
+        Err(storage::Error::NoSpace(why)) => {
+            tracing::warn!(error = why, "the disk is full; the ballast is given up so that this member can start");
+            space.drop_ballast().map_err(|source| StartError::Directory { path: db.to_owned(), source })?;
+            Ok(RocksEngine::open(db, storage::rocks::Options::default())?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 fn open_state(options: &Options, engine: Arc<dyn Engine>, identity: Identity) -> Result<StateMachine, StartError> {
