@@ -83,9 +83,12 @@ impl Lease for LeaseService {
             // Chosen before proposing, so that every member grants the same (LSE-1).
             request.id = (self.seat.mailbox.next_id() & i64::MAX as u64) as i64;
         }
-        let Applied::LeaseGrant(mut response) = self.seat.propose_field(Field::LeaseGrant, request).await? else {
-            return Err(unexpected());
-        };
+        let applied = self.seat.propose_field(Field::LeaseGrant, request).await;
+        if matches!(applied, Err(Error::NoSpace)) {
+            // QUO-4: the quota was found exceeded at apply.
+            node::raise_no_space(&self.seat).await;
+        }
+        let Applied::LeaseGrant(mut response) = applied? else { return Err(unexpected()) };
         self.seat.node.fill(&mut response.header);
         Ok(Response::new(response))
     }
