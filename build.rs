@@ -1,7 +1,9 @@
 //! Turns `proto/` into Rust: messages and clients once, service traits of the server a second time with the hot
 //! response types replaced by hand-written ones that carry ready-made bytes (`src/wire/hot.rs`).
 
-use std::{env, path::PathBuf, process::Command};
+use std::{collections::BTreeSet, env, fmt::Write as _, path::PathBuf, process::Command};
+
+use tonic_prost_build::FileDescriptorSet;
 
 const PROTOS: &[&str] = &[
     "auth.proto",
@@ -33,8 +35,10 @@ fn main() {
 
     let services = out.join("server");
     std::fs::create_dir_all(&services).expect("OUT_DIR is writable");
+    std::fs::write(services.join("methods.rs"), methods(&fds)).expect("OUT_DIR is writable");
     let mut config = tonic_prost_build::configure()
         .build_client(false)
+        .codec_path("crate::wire::codec::Codec")
         .out_dir(&services)
         .extern_path(".mvccpb", "crate::wire::mvccpb")
         .extern_path(".authpb", "crate::wire::authpb")
@@ -49,6 +53,36 @@ fn main() {
 
     println!("cargo::rustc-env=ETCD_GIT_SHA={}", git_sha());
     println!("cargo::rustc-env=ETCD_RUST_VERSION={}", rust_version());
+}
+
+/// Every method by its path. Asked before a call is dispatched, so that what is unknown is refused in grpc-go's words.
+fn methods(fds: &FileDescriptorSet) -> String {
+    let (mut names, mut services, mut arms) = (BTreeSet::new(), BTreeSet::new(), String::new());
+    for file in &fds.file {
+        for service in &file.service {
+            let full = format!("{}.{}", file.package(), service.name());
+            for method in &service.method {
+                let kind = match (method.client_streaming(), method.server_streaming()) {
+                    (true, _) => "Streaming",
+                    (false, true) => "ServerStreaming",
+                    (false, false) => "Unary",
+                };
+                let value = format!("Method {{ service: Service::{}, kind: Kind::{kind} }}", service.name());
+                writeln!(arms, "        \"/{full}/{}\" => {value},", method.name()).expect("a String grows");
+            }
+            names.insert(service.name().to_owned());
+            services.insert(format!("{full:?}"));
+        }
+    }
+    let names: Vec<_> = names.into_iter().collect();
+    let services: Vec<_> = services.into_iter().collect();
+    format!(
+        "#[derive(Clone, Copy, Debug, PartialEq, Eq)]\npub enum Service {{ {} }}\n\n\
+         pub fn method(path: &str) -> Option<Method> {{\n    Some(match path {{\n{arms}        _ => return None,\n    }})\n}}\n\n\
+         pub fn is_service(name: &str) -> bool {{\n    matches!(name, {})\n}}\n",
+        names.join(", "),
+        services.join(" | "),
+    )
 }
 
 /// The commit being built: from the environment (source archives), else from git, else etcd's own placeholder.

@@ -1,9 +1,12 @@
-//! The Cluster service: the member list. Changing it comes with the cluster itself.
+//! The Cluster service: the member list. Changing it comes with the cluster itself; what a group of one refuses is refused already,
+//! in etcd's order (MEM-1, MEM-3, MEM-6, MEM-7, LRN-3).
 
 use tonic::{Request, Response, Status};
 
+use super::validate;
 use crate::membership::Member;
 use crate::node::Seat;
+use crate::wire::error::Error;
 use crate::wire::etcdserverpb::{
     MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest, MemberPromoteResponse,
     MemberRemoveRequest, MemberRemoveResponse, MemberUpdateRequest, MemberUpdateResponse, ResponseHeader,
@@ -31,19 +34,39 @@ impl Cluster for ClusterService {
         Ok(Response::new(MemberListResponse { header: Some(header), members }))
     }
 
-    async fn member_add(&self, _: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
+    async fn member_add(&self, request: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
+        let urls = request.into_inner().peer_ur_ls;
+        validate::peer_urls(&urls)?;
+        if self.seat.node.cluster.members().iter().any(|member| member.peer_urls.iter().any(|url| urls.contains(url))) {
+            return Err(Error::PeerURLExist.status());
+        }
         Err(not_built())
     }
 
-    async fn member_remove(&self, _: Request<MemberRemoveRequest>) -> Result<Response<MemberRemoveResponse>, Status> {
+    async fn member_remove(&self, request: Request<MemberRemoveRequest>) -> Result<Response<MemberRemoveResponse>, Status> {
+        let members = self.seat.node.cluster.members();
+        let member = validate::member(&members, request.into_inner().id)?;
+        if !member.is_learner && members.iter().filter(|member| !member.is_learner).count() == 1 {
+            return Err(Error::MemberNotEnoughStarted.status());
+        }
         Err(not_built())
     }
 
-    async fn member_update(&self, _: Request<MemberUpdateRequest>) -> Result<Response<MemberUpdateResponse>, Status> {
+    async fn member_update(&self, request: Request<MemberUpdateRequest>) -> Result<Response<MemberUpdateResponse>, Status> {
+        let MemberUpdateRequest { id, peer_ur_ls: urls } = request.into_inner();
+        let members = self.seat.node.cluster.members();
+        validate::member(&members, id)?;
+        if members.iter().any(|member| member.id != id && member.peer_urls.iter().any(|url| urls.contains(url))) {
+            return Err(Error::PeerURLExist.status());
+        }
         Err(not_built())
     }
 
-    async fn member_promote(&self, _: Request<MemberPromoteRequest>) -> Result<Response<MemberPromoteResponse>, Status> {
+    async fn member_promote(&self, request: Request<MemberPromoteRequest>) -> Result<Response<MemberPromoteResponse>, Status> {
+        let members = self.seat.node.cluster.members();
+        if !validate::member(&members, request.into_inner().id)?.is_learner {
+            return Err(Error::MemberNotLearner.status());
+        }
         Err(not_built())
     }
 }

@@ -72,9 +72,11 @@ impl Kv for KvService {
     type RangeStreamStream = Pin<Box<dyn Stream<Item = Result<hot::RangeStreamResponse, Status>> + Send>>;
 
     async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         validate::range(&request)?;
         refuse_unstreamable(&request)?;
+        // A target without an order sorts a Range, but not a stream.
+        request.sort_target = SortTarget::Key as i32;
         let service = self.clone();
         Ok(Response::new(Box::pin(async_stream::try_stream! {
             if !request.serializable {
@@ -143,9 +145,10 @@ impl Kv for KvService {
     }
 }
 
-/// RST-6.
+/// RST-6. Key order is what a stream has anyway, asked for or not.
 fn refuse_unstreamable(request: &RangeRequest) -> Result<(), Status> {
-    if request.sort_order != SortOrder::None as i32 || request.sort_target != SortTarget::Key as i32 {
+    let is_key_order = request.sort_order == SortOrder::Ascend as i32 && request.sort_target == SortTarget::Key as i32;
+    if request.sort_order != SortOrder::None as i32 && !is_key_order {
         return Err(Status::unimplemented("RangeStream does not support custom sort orders"));
     }
     let filters = [request.min_mod_revision, request.max_mod_revision, request.min_create_revision, request.max_create_revision];

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use futures_util::Stream;
 use tonic::{Request, Response, Status};
 
+use super::validate;
 use crate::mvcc::HashError;
 use crate::node::Seat;
 use crate::state_machine::Response as Applied;
@@ -12,8 +13,9 @@ use crate::wire::error::Error;
 use crate::wire::etcdserverpb::{
     AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, DefragmentResponse, DowngradeInfo, DowngradeRequest, DowngradeResponse,
     HashKvRequest, HashKvResponse, HashRequest, HashResponse, InternalRaftRequest, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
-    SnapshotResponse, StatusRequest, StatusResponse,
+    SnapshotResponse, StatusRequest, StatusResponse, alarm_request::AlarmAction, downgrade_request::DowngradeAction,
 };
+use crate::wire::membershippb::DowngradeInfoSetRequest;
 use crate::wire::service::etcd::maintenance_server::Maintenance;
 
 #[derive(Clone)]
@@ -33,7 +35,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
     async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
-        let command = InternalRaftRequest { alarm: Some(request.into_inner()), ..Default::default() };
+        let request = request.into_inner();
+        // etcd proposes it, and every member that applies it dies.
+        if AlarmAction::try_from(request.action).is_err() {
+            return Err(Status::invalid_argument(format!("etcdserver: unknown alarm action {}", request.action)));
+        }
+        let command = InternalRaftRequest { alarm: Some(request), ..Default::default() };
         let Applied::Alarm(mut response) = self.seat.propose(command).await? else { return Err(unexpected()) };
         self.seat.node.fill(&mut response.header);
         Ok(Response::new(response))
@@ -113,7 +120,26 @@ impl Maintenance for MaintenanceService {
         Err(Error::BadLeaderTransferee.status())
     }
 
-    async fn downgrade(&self, _: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
-        Err(Status::unimplemented("downgrading a cluster is not built yet"))
+    /// VSN-4, VSN-5. Enabling what may be enabled is not built yet.
+    async fn downgrade(&self, request: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
+        let request = request.into_inner();
+        let node = &self.seat.node;
+        match DowngradeAction::try_from(request.action) {
+            Ok(DowngradeAction::Validate) => validate::downgrade(&request.version, &node.cluster)?,
+            Ok(DowngradeAction::Enable) => {
+                validate::downgrade(&request.version, &node.cluster)?;
+                return Err(Status::unimplemented("downgrading a cluster is not built yet"));
+            }
+            // One that is not under way is cancelled all the same, in etcd too.
+            Ok(DowngradeAction::Cancel) if node.cluster.downgrade().enabled => {
+                let none = DowngradeInfoSetRequest { enabled: false, ..Default::default() };
+                self.seat.propose(InternalRaftRequest { downgrade_info_set: Some(none), ..Default::default() }).await?;
+            }
+            Ok(DowngradeAction::Cancel) => {}
+            Err(_) => return Err(Status::unknown("etcdserver: unknown method")),
+        }
+        let version = node.cluster.version().ok_or(Error::ClusterVersionUnavailable)?;
+        let header = Some(node.header(node.reader.revision()));
+        Ok(Response::new(DowngradeResponse { header, version: format!("{}.{}", version.major, version.minor) }))
     }
 }

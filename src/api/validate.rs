@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use crate::membership::{Cluster, Member, Version};
+use crate::state_machine::command::NESTING_MAX;
 use crate::wire::error::Error;
 use crate::wire::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, range_request::SortOrder, range_request::SortTarget,
@@ -37,7 +39,7 @@ pub fn delete_range(request: &DeleteRangeRequest) -> Result<(), Error> {
 
 /// TXN-2, TXN-3, TXN-5, TXN-6.
 pub fn txn(request: &TxnRequest, ops_max: usize) -> Result<(), Error> {
-    txn_ops(request, ops_max)?;
+    txn_ops(request, ops_max, NESTING_MAX)?;
     footprint(&request.success)?;
     footprint(&request.failure)?;
     Ok(())
@@ -47,22 +49,24 @@ fn key(key: &[u8]) -> Result<(), Error> {
     if key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
 }
 
-/// A nested transaction gets the budget that the longest list of its parent leaves (TXN-2).
-fn txn_ops(request: &TxnRequest, budget: usize) -> Result<(), Error> {
+/// A nested transaction gets the budget that the longest list of its parent leaves (TXN-2); `levels` more may lie inside.
+fn txn_ops(request: &TxnRequest, budget: usize, levels: usize) -> Result<(), Error> {
     let longest = request.compare.len().max(request.success.len()).max(request.failure.len());
     let Some(left) = budget.checked_sub(longest) else {
         return Err(Error::TooManyOps);
     };
     request.compare.iter().try_for_each(|c: &Compare| key(&c.key))?;
-    request.success.iter().chain(&request.failure).try_for_each(|op| operation(op, left))
+    request.success.iter().chain(&request.failure).try_for_each(|op| operation(op, left, levels))
 }
 
-fn operation(op: &RequestOp, budget: usize) -> Result<(), Error> {
+fn operation(op: &RequestOp, budget: usize, levels: usize) -> Result<(), Error> {
     match &op.request {
         Some(Request::RequestRange(r)) => range(r),
         Some(Request::RequestPut(r)) => put(r),
         Some(Request::RequestDeleteRange(r)) => delete_range(r),
-        Some(Request::RequestTxn(r)) => txn_ops(r, budget),
+        // No entry of the log may be one that a member cannot decode.
+        Some(Request::RequestTxn(_)) if levels == 0 => Err(Error::TooManyOps),
+        Some(Request::RequestTxn(r)) => txn_ops(r, budget, levels - 1),
         None => Err(Error::KeyNotFound),
     }
 }
@@ -130,9 +134,67 @@ fn footprint(ops: &[RequestOp]) -> Result<Footprint, Error> {
     Ok(whole)
 }
 
+/// The peer URLs of a member to be added (MEM-6).
+pub fn peer_urls(urls: &[String]) -> Result<(), Error> {
+    if !urls.is_empty() && urls.iter().all(|url| is_peer_url(url)) { Ok(()) } else { Err(Error::MemberBadURLs) }
+}
+
+fn is_peer_url(url: &str) -> bool {
+    let url = url.trim();
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    match scheme.to_ascii_lowercase().as_str() {
+        "unix" | "unixs" => true,
+        "http" | "https" => {
+            let Some((host, port)) = rest.rsplit_once(':') else { return false };
+            let is_bracketed = host.starts_with('[') && host.ends_with(']');
+            // What is no digit would be a path, or no URL.
+            port.bytes().all(|byte| byte.is_ascii_digit()) && (is_bracketed || !host.contains([':', '/', ' ', '[', ']']))
+        }
+        _ => false,
+    }
+}
+
+/// The member that is asked about, if it is one (MEM-7).
+pub fn member(members: &[Member], id: u64) -> Result<&Member, Error> {
+    members.iter().find(|member| member.id == id).ok_or(Error::MemberNotFound)
+}
+
+/// VSN-4: exactly one minor down, and only one at a time.
+pub fn downgrade(target: &str, cluster: &Cluster) -> Result<(), Error> {
+    let target: Version = target.parse().or_else(|_| format!("{target}.0").parse()).map_err(|_| Error::WrongDowngradeVersionFormat)?;
+    let version = cluster.version().ok_or(Error::ClusterVersionUnavailable)?;
+    if version.minor.checked_sub(1).map(|minor| Version::new(version.major, minor)) != Some(target.minor_only()) {
+        return Err(Error::InvalidDowngradeTargetVersion);
+    }
+    if cluster.downgrade().enabled { Err(Error::DowngradeInProcess) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_url_has_a_host_and_a_port() {
+        let check = |url: &str| peer_urls(&[url.to_owned()]);
+        for good in ["http://127.0.0.1:1", "https://[::1]:2380", " http://name:2380 ", "unix://socket", "http://127.0.0.1:"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for wrong in ["", "127.0.0.1:1", "http://127.0.0.1", "ftp://127.0.0.1:1", "http://127.0.0.1:1/path", "http://::1:1"] {
+            assert_eq!(check(wrong), Err(Error::MemberBadURLs), "{wrong}");
+        }
+        assert_eq!(peer_urls(&[]), Err(Error::MemberBadURLs));
+    }
+
+    #[test]
+    fn transactions_nest_as_deep_as_every_member_can_decode() {
+        let deep = |levels: usize| (0..levels).fold(put_op("a"), |inside, _| nested(vec![inside], vec![]));
+        assert_eq!(check(vec![deep(NESTING_MAX)]), Ok(()));
+        assert_eq!(check(vec![deep(NESTING_MAX + 1)]), Err(Error::TooManyOps));
+        let request = TxnRequest { success: vec![deep(NESTING_MAX)], ..TxnRequest::default() };
+        let command = crate::wire::etcdserverpb::InternalRaftRequest { txn: Some(request), ..Default::default() };
+        let bytes = prost::Message::encode_to_vec(&command);
+        assert!(crate::state_machine::Command::decode(bytes.into()).is_ok());
+    }
 
     fn put_op(key: &'static str) -> RequestOp {
         RequestOp { request: Some(Request::RequestPut(PutRequest { key: key.into(), ..Default::default() })) }

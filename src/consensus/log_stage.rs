@@ -59,6 +59,11 @@ impl LogStage {
         Ok(self.wal.purge(index, keep_segments)?)
     }
 
+    /// Drops every segment that the newest snapshot record made needless.
+    pub fn give_back(&mut self) -> Result<usize, Error> {
+        Ok(self.wal.purge(u64::MAX, 1)?)
+    }
+
     /// A moving average of what a sync costs, fed by whoever owns a clock.
     pub fn sync_cost(&self) -> Duration {
         self.sync_cost

@@ -123,7 +123,7 @@ pub fn start(
     let member_dir = options.member_dir();
     private_dir(&member_dir)?;
     let lock = lock(&member_dir)?;
-    let engine: Arc<dyn Engine> = RocksEngine::open(&options.db_dir(), storage::rocks::Options::default())?;
+    let engine: Arc<dyn Engine> = open_engine(&options.db_dir(), &Space::new(&member_dir))?;
     let Opened { log, machine, driver, identity: Identity { cluster_id, member_id } } =
         open(&options, engine.clone(), Arc::new(wal::RealFileSystem), wal::Options::default())?;
 
@@ -165,6 +165,19 @@ pub fn start(
         threads: Mutex::new(threads),
         _lock: lock,
     }))
+}
+
+/// The engine writes a little when it is opened. On a full disk the ballast pays for that, so that a member can always start
+/// and be told to delete and compact.
+fn open_engine(db: &Path, space: &Space) -> Result<Arc<dyn Engine>, StartError> {
+    match RocksEngine::open(db, storage::rocks::Options::default()) {
+        Err(storage::Error::NoSpace(why)) => {
+            tracing::warn!(error = why, "the disk is full; the ballast is given up so that this member can start");
+            space.drop_ballast().map_err(|source| StartError::Directory { path: db.to_owned(), source })?;
+            Ok(RocksEngine::open(db, storage::rocks::Options::default())?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 fn pipeline_options(options: &Options) -> pipeline::Options {

@@ -3,11 +3,14 @@
 //!
 //! Writes: proposals. Reads: the state machine's read sides, the file system's free space.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::seat::Seat;
-use super::space::{LOW_WATER_BYTES, Space};
+use super::space::Space;
 use crate::membership::Version;
 use crate::watch::Leadership;
 use crate::wire::error::Error;
@@ -78,7 +81,8 @@ async fn follow_leadership(seat: Seat) {
 /// Runs on one runtime for as long as the node lives.
 pub async fn run(seat: Seat) {
     tokio::spawn(follow_leadership(seat.clone()));
-    let space = Space::new(&seat.node.options.member_dir());
+    let space = Arc::new(Space::new(&seat.node.options.member_dir()));
+    let mut look: Option<JoinHandle<()>> = None;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         if seat.node.is_stopping() {
@@ -88,7 +92,11 @@ pub async fn run(seat: Seat) {
         for mailbox in &seat.node.pipeline.mailboxes {
             mailbox.expire(now, Error::Timeout);
         }
-        look_at_space(&seat, &space).await;
+        // In a task of its own: on a full disk a look may wait for a reply, and the end of that wait comes from the lines above.
+        if look.as_ref().is_none_or(JoinHandle::is_finished) {
+            let (seat, space) = (seat.clone(), space.clone());
+            look = Some(tokio::spawn(async move { look_at_space(&seat, &space).await }));
+        }
     }
 }
 
@@ -100,18 +108,26 @@ async fn look_at_space(seat: &Seat, space: &Space) {
             tracing::warn!(error = %error, "the ballast could not be removed");
         }
     }
-    let low = match space.free() {
-        Ok(free) => free < LOW_WATER_BYTES,
-        Err(error) => {
-            tracing::debug!(error = %error, "free space could not be read");
-            false
+    let mut low = is_low(space);
+    if (refused || low) && seat.node.pipeline.has_spare_segments() {
+        // Old segments of the log are kept for the curious only; they go before anybody is refused.
+        let node = seat.node.clone();
+        if tokio::task::spawn_blocking(move || node.pipeline.give_back()).await.is_ok() {
+            low = is_low(space);
         }
-    };
+    }
     if refused || low {
         raise_no_space(seat).await;
     } else if let Err(error) = space.lay_ballast() {
         tracing::debug!(error = %error, "the ballast could not be laid");
     }
+}
+
+fn is_low(space: &Space) -> bool {
+    space.volume().map(|volume| volume.is_low()).unwrap_or_else(|error| {
+        tracing::debug!(error = %error, "free space could not be read");
+        false
+    })
 }
 
 /// Raises NOSPACE for this member, unless it stands already (QUO-3, ALM-3).

@@ -11,7 +11,7 @@
 //! Writes: nothing of its own. Holds: whoever hands committed entries to the applier holds the log stage, so they stay in order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -69,10 +69,14 @@ pub struct Pipeline {
     pub hubs: Hubs,
     clock: Arc<dyn Clock>,
     options: Options,
+    log_bytes: AtomicU64,
+    log_segments: AtomicUsize,
     debt_bytes: AtomicU64,
     debt_entries: AtomicU64,
     sweeping: AtomicBool,
     stopping: AtomicBool,
+    /// The member was told to end: nobody waits for a disk to have room any more.
+    ending: AtomicBool,
     /// A write met a full disk; the monitor makes room.
     pub no_space: AtomicBool,
 }
@@ -80,6 +84,10 @@ pub struct Pipeline {
 /// Ends the process: the state in memory and on disk may no longer agree, and a restart replays the log (I1).
 fn fail_stop(what: &str, error: &dyn std::fmt::Display) -> ! {
     tracing::error!(error = %error, "{what}; this member stops, its log is replayed at the next start");
+    // At once, with no destructor of a library that other threads are still in.
+    #[cfg(unix)]
+    signal_hook::low_level::exit(1);
+    #[cfg(not(unix))]
     std::process::abort()
 }
 
@@ -105,11 +113,14 @@ impl Pipeline {
             hubs,
             clock,
             options,
+            log_bytes: AtomicU64::new(0),
+            log_segments: AtomicUsize::new(0),
             debt_bytes: AtomicU64::new(0),
             debt_entries: AtomicU64::new(0),
             // A compaction that was scheduled before a restart is resumed (REV-15).
             sweeping: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             no_space: AtomicBool::new(false),
         })
     }
@@ -138,12 +149,19 @@ impl Pipeline {
         self.mailboxes.iter().map(|mailbox| mailbox.waiting()).sum()
     }
 
-    pub fn log_counters(&self) -> crate::wal::Counters {
-        self.log.enter().wal().counters()
+    /// Bytes written to the log since the start. Never waits for the log, which holds its own cell while the disk is full.
+    pub fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
+    }
+
+    fn note_log(&self, log: &LogStage) {
+        self.log_bytes.store(log.wal().bytes_written(), Ordering::Relaxed);
+        self.log_segments.store(log.wal().segments(), Ordering::Relaxed);
     }
 
     /// Asks the threads to end: what is in the log is applied, what is in the inbox is not proposed.
     pub fn stop(&self) {
+        self.ending.store(true, Ordering::Release);
         self.inbox.close();
         self.inbox.stop();
     }
@@ -247,7 +265,10 @@ impl Pipeline {
         let done = log.append(append);
         if matches!(done, Err(LogError::NoSpace)) {
             self.no_space.store(true, Ordering::Release);
+            // Segments kept only for the curious are the first to go. An error of it is met again by the next try.
+            let _ = log.give_back();
         }
+        self.note_log(log);
         done
     }
 
@@ -338,6 +359,10 @@ impl Pipeline {
                 // The same batch is held and tried again; nothing has moved (D2).
                 storage::Error::NoSpace(_) => {
                     self.no_space.store(true, Ordering::Release);
+                    if self.ending.load(Ordering::Acquire) {
+                        // Nobody was told of the batch; the log has what was acknowledged, and the next start replays it.
+                        return;
+                    }
                     std::thread::park_timeout(RETRY_NO_SPACE);
                 }
                 storage::Error::Stalled(_) => std::thread::park_timeout(RETRY_STALL),
@@ -450,6 +475,20 @@ impl Pipeline {
     ///
     /// Crash: before the record, the log keeps what the engine already has, and replays less than it could.
     pub fn flush(&self) {
+        self.flush_and_keep(self.options.wals_max);
+    }
+
+    /// There are segments of the log that no restart needs once the engine is flushed.
+    pub fn has_spare_segments(&self) -> bool {
+        self.log_segments.load(Ordering::Relaxed) > 1
+    }
+
+    /// On a full disk: keeps no more of the log than a restart needs. Waits as long as the disk is full for the log itself.
+    pub fn give_back(&self) {
+        self.flush_and_keep(1);
+    }
+
+    fn flush_and_keep(&self, segments: usize) {
         let engine = {
             let mut applier = self.applier.enter();
             applier.forget_debt();
@@ -471,8 +510,11 @@ impl Pipeline {
             Err(error) => fail_stop("the flushed index could not be read", &error),
         };
         let mut log = self.log.enter();
-        match log.flushed(index, term, &conf_state, self.options.wals_max) {
-            Ok(_) => self.inbox.flushed(index),
+        match log.flushed(index, term, &conf_state, segments) {
+            Ok(_) => {
+                self.note_log(&log);
+                self.inbox.flushed(index);
+            }
             Err(LogError::NoSpace) => self.no_space.store(true, Ordering::Release),
             Err(LogError::Fault(error)) => fail_stop("the flushed index could not be written to the log", &error),
         }

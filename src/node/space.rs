@@ -12,10 +12,42 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Bytes of the ballast file.
-const BALLAST_BYTES: u64 = 32 << 20;
-/// Free bytes below which NOSPACE is raised, while both stores can still write.
-pub const LOW_WATER_BYTES: u64 = 128 << 20;
+/// Bytes of the ballast file on a large volume.
+const BALLAST_BYTES_MAX: u64 = 32 << 20;
+/// Free bytes below which NOSPACE is raised on a large volume, while both stores can still write: room for a flush of every
+/// memtable (24 MiB), the rewrite of the small levels that it sets off, and a segment of the log.
+const LOW_WATER_BYTES_MAX: u64 = 128 << 20;
+/// On a small volume the marks are parts of it. The log's segments and the flushes shrink with it too (`wal`), and a mark of
+/// 128 MiB on a tmpfs of 200 MB would forbid writes for good.
+const LOW_WATER_PART: u64 = 8;
+const BALLAST_PART: u64 = 4;
+
+/// What the file system says of a volume, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    pub total: u64,
+    /// What this process may still write.
+    pub free: u64,
+}
+
+impl Volume {
+    pub fn low_water(self) -> u64 {
+        (self.total / LOW_WATER_PART).min(LOW_WATER_BYTES_MAX)
+    }
+
+    pub fn is_low(self) -> bool {
+        self.free < self.low_water()
+    }
+
+    fn ballast(self) -> u64 {
+        (self.low_water() / BALLAST_PART).min(BALLAST_BYTES_MAX)
+    }
+
+    /// So far above the mark that laying the ballast does not bring it near.
+    fn has_room_for_ballast(self) -> bool {
+        self.free >= 2 * (self.low_water() + self.ballast())
+    }
+}
 
 pub struct Space {
     dir: PathBuf,
@@ -27,29 +59,41 @@ impl Space {
         Space { dir: member_dir.to_owned(), ballast: member_dir.join("ballast") }
     }
 
-    /// Bytes that this process may still write.
+    /// The volume of the member's directory; where the system does not say, one that is never low.
     #[cfg(unix)]
-    pub fn free(&self) -> io::Result<u64> {
+    pub fn volume(&self) -> io::Result<Volume> {
         let stat = rustix::fs::statvfs(&self.dir)?;
-        Ok(stat.f_bavail * stat.f_frsize)
+        Ok(Volume { total: stat.f_blocks.saturating_mul(stat.f_frsize), free: stat.f_bavail.saturating_mul(stat.f_frsize) })
     }
 
     #[cfg(not(unix))]
-    pub fn free(&self) -> io::Result<u64> {
+    pub fn volume(&self) -> io::Result<Volume> {
         let _ = &self.dir;
-        Ok(u64::MAX)
+        Ok(Volume { total: u64::MAX, free: u64::MAX })
     }
 
     /// Lays the ballast, if it is missing and there is room well above the low-water mark.
     pub fn lay_ballast(&self) -> io::Result<()> {
-        if self.ballast.exists() || self.free()? < 2 * (LOW_WATER_BYTES + BALLAST_BYTES) {
+        let volume = self.volume()?;
+        if self.ballast.exists() || !volume.has_room_for_ballast() {
             return Ok(());
         }
-        let file = File::create(&self.ballast)?;
+        self.write_ballast(volume.ballast()).inspect_err(|_| {
+            // A part of it is no reserve; the error that made it one is what is told.
+            let _ = std::fs::remove_file(&self.ballast);
+        })
+    }
+
+    fn write_ballast(&self, bytes: u64) -> io::Result<()> {
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600); // DIR-1
+        let file = options.open(&self.ballast)?;
         #[cfg(target_os = "linux")]
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST_BYTES)?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
         #[cfg(not(target_os = "linux"))]
-        file.set_len(BALLAST_BYTES)?;
+        file.set_len(bytes)?;
         file.sync_all()
     }
 
@@ -67,16 +111,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ballast_is_laid_once_and_given_up_once() {
+    fn the_ballast_is_laid_once_given_up_once_and_private() {
         let dir = tempfile::tempdir().unwrap();
         let space = Space::new(dir.path());
-        if space.free().unwrap() < 2 * (LOW_WATER_BYTES + BALLAST_BYTES) {
+        let volume = space.volume().unwrap();
+        if !volume.has_room_for_ballast() {
+            println!("skipped: the volume of temporary files is nearly full, {volume:?}");
             return;
         }
         space.lay_ballast().unwrap();
-        assert_eq!(std::fs::metadata(dir.path().join("ballast")).unwrap().len(), BALLAST_BYTES);
+        let laid = std::fs::metadata(dir.path().join("ballast")).unwrap();
+        assert_eq!(laid.len(), volume.ballast());
+        #[cfg(unix)]
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&laid.permissions()) & 0o777, 0o600);
         space.drop_ballast().unwrap();
         space.drop_ballast().unwrap();
         assert!(!dir.path().join("ballast").exists());
+    }
+
+    #[test]
+    fn the_marks_are_parts_of_a_small_volume_and_fixed_on_a_large_one() {
+        let small = Volume { total: 160 << 20, free: 100 << 20 };
+        assert_eq!((small.low_water(), small.ballast()), (20 << 20, 5 << 20));
+        assert!(!small.is_low() && small.has_room_for_ballast());
+        let large = Volume { total: 1 << 40, free: 127 << 20 };
+        assert_eq!((large.low_water(), large.ballast()), (128 << 20, 32 << 20));
+        assert!(large.is_low() && !large.has_room_for_ballast());
     }
 }

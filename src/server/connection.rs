@@ -36,8 +36,10 @@ pub struct Services {
 
 impl Services {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
-        let is_grpc = request.headers().get(http::header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc && let Some(grpc) = &self.grpc {
+        // Without TLS the preface alone decides (GRP-2): HTTP/2 is gRPC, whatever its content type says.
+        if request.version() == http::Version::HTTP_2
+            && let Some(grpc) = &self.grpc
+        {
             return grpc.call(request).await;
         }
         match &self.http {

@@ -1,23 +1,23 @@
-//! Every gRPC service behind one match on the path, and the one place where a transport's error text becomes etcd's.
+//! Every gRPC service behind one match on the path.
 //!
-//! A router would do the same by a table; the match costs nothing on the hot path.
+//! ```text
+//!   request -> checks (headers, path) -> Framed (length, flags) -> service (decode, handle) -> translate -> response
+//! ```
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
+use super::checks::{self, Call};
+use super::framing::Framed;
 use crate::api;
 use crate::node::Seat;
 use crate::watch::Station;
-use crate::wire::service::{election, etcd, health, lock};
-
-type Answer = Result<Response<Body>, Infallible>;
+use crate::wire::service::{Method, Service as Name, election, etcd, health, lock};
 
 /// The services of one runtime thread.
 #[derive(Clone)]
@@ -62,35 +62,24 @@ impl Grpc {
     }
 
     /// Answers one call.
-    pub fn call(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
-        let path = request.uri().path();
-        let service = path.get(1..).and_then(|rest| rest.split_once('/')).map_or("", |(service, _)| service);
-        match service {
-            "etcdserverpb.KV" => self.checked(self.kv.clone().call(request)),
-            "etcdserverpb.Watch" => self.watch.clone().call(request),
-            "etcdserverpb.Lease" => self.checked(self.lease.clone().call(request)),
-            "etcdserverpb.Cluster" => self.cluster.clone().call(request),
-            "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
-            "etcdserverpb.Auth" => self.auth.clone().call(request),
-            "grpc.health.v1.Health" => self.health.clone().call(request),
-            "v3lockpb.Lock" => self.lock.clone().call(request),
-            "v3electionpb.Election" => self.election.clone().call(request),
-            unknown => {
-                // grpc-go's own words for a service that is not registered.
-                let status = tonic::Status::unimplemented(format!("unknown service {unknown}"));
-                Box::pin(async move { Ok(status.into_http()) })
-            }
-        }
-    }
-
-    /// Gives an oversized message the code and text of grpc-go, which clients know (PUT-7).
-    fn checked(&self, answer: Pin<Box<dyn Future<Output = Answer> + Send>>) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
-        let receive_max = self.receive_max;
-        Box::pin(async move {
-            let mut response = answer.await?;
-            translate_too_large(response.headers_mut(), receive_max);
-            Ok(response)
-        })
+    pub async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let Call { method: Method { service, kind }, is_encoded } = match checks::check(&request) {
+            Ok(call) => call,
+            Err(refusal) => return Ok(*refusal),
+        };
+        let request = request.map(|body| Framed::new(body, kind, is_encoded, self.receive_max));
+        let answer = match service {
+            Name::KV => self.kv.clone().call(request),
+            Name::Watch => self.watch.clone().call(request),
+            Name::Lease => self.lease.clone().call(request),
+            Name::Cluster => self.cluster.clone().call(request),
+            Name::Maintenance => self.maintenance.clone().call(request),
+            Name::Auth => self.auth.clone().call(request),
+            Name::Health => self.health.clone().call(request),
+            Name::Lock => self.lock.clone().call(request),
+            Name::Election => self.election.clone().call(request),
+        };
+        Ok(checks::translate(answer.await?, self.receive_max))
     }
 }
 
@@ -100,23 +89,4 @@ fn watch_service(seat: &Seat, station: Arc<Station>) -> api::watch::WatchService
     // Everybody may watch everything until there are users (WAT-25).
     let permit: api::watch::Permit = Arc::new(|_, _, _| Ok(()));
     api::watch::WatchService::new(station, permit, header, seat.node.leadership())
-}
-
-/// tonic's text for a message over the limit names both sizes; the same two numbers go into grpc-go's text.
-fn translate_too_large(headers: &mut http::HeaderMap, receive_max: usize) {
-    let Some(status) = headers.get("grpc-status") else { return };
-    if status != "11" {
-        return;
-    }
-    let Some(message) = headers.get("grpc-message").and_then(|m| m.to_str().ok()) else { return };
-    if !message.contains("decoded%20message%20length%20too%20large") && !message.contains("decoded message length too large") {
-        return;
-    }
-    let sizes: Vec<&str> = message.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() > 2).collect();
-    let found = sizes.first().copied().unwrap_or("?");
-    let text = format!("grpc: received message larger than max ({found} vs. {receive_max})");
-    headers.insert("grpc-status", HeaderValue::from_static("8"));
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        headers.insert("grpc-message", value);
-    }
 }

@@ -1,11 +1,13 @@
 //! Start and stop of the whole process, in order and with the reason for each order.
 //!
 //! ```text
-//!   start:  log -> runtimes -> node (lock, engine, log, state, threads) -> metrics listeners -> published -> client listeners
+//!   start:  log -> runtimes -> ports bound -> node (lock, engine, log, state, threads) -> metrics listeners -> published -> client listeners
 //!   stop:   streams told -> listeners closed -> connections drained -> node (last flush) -> runtimes
 //! ```
 
+mod checks;
 mod connection;
+mod framing;
 mod grpc;
 mod listener;
 pub mod log;
@@ -40,10 +42,20 @@ use signal::Request;
 pub enum Error {
     #[error(transparent)]
     Node(#[from] node::StartError),
-    #[error("cannot listen on {url}: {source}; is another process using it?")]
-    Listen { url: Url, source: std::io::Error },
+    /// The second half is in the words of etcd's own line, which harnesses look for.
+    #[error("cannot listen on {url} (--{flag}): listen tcp {}: bind: {}", url.address, words(source))]
+    Listen { url: Url, flag: &'static str, source: std::io::Error },
     #[error("cannot start a runtime thread: {0}")]
     Runtime(std::io::Error),
+}
+
+fn words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "address already in use".into(),
+        std::io::ErrorKind::AddrNotAvailable => "cannot assign requested address".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    }
 }
 
 /// Bytes of current values kept ready in memory (D4).
@@ -134,6 +146,8 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
     let first = threads[0].handle().clone();
     let stop = first.block_on(async { signal::Stop::listen() }).map_err(Error::Runtime)?;
 
+    // Before anything is written: a port that is taken is a mistake in the command line, and the data directory stays as it was.
+    let listeners = first.block_on(Listeners::bind(config))?;
     // The hubs must exist before the applier, which offers them events from its first batch on.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let hub_options = watch_options(config);
@@ -157,7 +171,7 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
     }
 
     let desks = desks(config, &node, &seats, stations, &threads, &registry);
-    let member = first.spawn(serve(config.clone(), node.clone(), seats, desks, stop));
+    let member = first.spawn(serve(node.clone(), seats, desks, listeners, stop));
     let served = first.block_on(member);
     node.stop();
     drop(threads);
@@ -217,10 +231,20 @@ struct Listeners {
     metrics: Vec<(Url, Listener)>,
 }
 
-async fn bind_all(urls: &[Url]) -> Result<Vec<(Url, Listener)>, Error> {
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Listeners, Error> {
+        Ok(Listeners {
+            clients: bind_all("listen-client-urls", &config.listen_client_urls).await?,
+            http: bind_all("listen-client-http-urls", &config.listen_client_http_urls).await?,
+            metrics: bind_all("listen-metrics-urls", &config.listen_metrics_urls).await?,
+        })
+    }
+}
+
+async fn bind_all(flag: &'static str, urls: &[Url]) -> Result<Vec<(Url, Listener)>, Error> {
     let mut bound = Vec::new();
     for url in urls {
-        let listener = Listener::bind(url).await.map_err(|source| Error::Listen { url: url.clone(), source })?;
+        let listener = Listener::bind(url).await.map_err(|source| Error::Listen { url: url.clone(), flag, source })?;
         bound.push((url.clone(), listener));
     }
     Ok(bound)
@@ -228,17 +252,12 @@ async fn bind_all(urls: &[Url]) -> Result<Vec<(Url, Listener)>, Error> {
 
 /// From bound listeners to the end of the last connection.
 async fn serve(
-    config: Config,
     node: Arc<Node>,
     seats: Vec<Seat>,
     desks: Vec<Desk>,
+    listeners: Listeners,
     mut stop: signal::Stop,
 ) -> Result<Option<Request>, Error> {
-    let listeners = Listeners {
-        clients: bind_all(&config.listen_client_urls).await?,
-        http: bind_all(&config.listen_client_http_urls).await?,
-        metrics: bind_all(&config.listen_metrics_urls).await?,
-    };
     let permits = Arc::new(Semaphore::new(listener::connections_max()));
     let permits_all = permits.available_permits();
     let accepting = |listener: Listener, desks: Vec<Desk>| tokio::spawn(listener.run(desks, permits.clone(), node.subscribe_stop()));

@@ -11,11 +11,12 @@ use parking_lot::RwLock;
 use prost::Message;
 
 use crate::storage::{Batch, Keyspace, Read};
+use crate::wire::error::Error;
 use crate::wire::etcdserverpb::alarm_request::AlarmAction;
 use crate::wire::etcdserverpb::{AlarmMember, AlarmRequest, AlarmResponse, AlarmType};
 
 use super::OpenError;
-use super::effects::{Outcome, Stop, header};
+use super::effects::{Outcome, header};
 
 /// Type, then member: the order in which alarms are listed.
 type Table = BTreeSet<(i32, u64)>;
@@ -52,7 +53,8 @@ impl AlarmStore {
     pub fn apply(&mut self, request: &AlarmRequest, revision: i64, batch: &mut Batch) -> Outcome<AlarmResponse> {
         let alarm = (request.alarm, request.member_id);
         let row = AlarmMember { alarm: request.alarm, member_id: request.member_id };
-        let action = AlarmAction::try_from(request.action).map_err(|error| Stop::Nonsense(error.to_string()))?;
+        // The API lets none pass; a log may have one all the same.
+        let action = AlarmAction::try_from(request.action).map_err(|_| Error::NotCapable)?;
         let alarms = match action {
             AlarmAction::Get => self.alarms.list(request.alarm),
             AlarmAction::Activate if request.alarm == AlarmType::None as i32 => Vec::new(),

@@ -42,7 +42,7 @@ impl StateMachine {
             Ok(response) => Ok(response),
             Err(Stop::Rejected(error)) => Err(error),
             Err(Stop::Storage(error)) => return Err(error.into()),
-            Err(Stop::Nonsense(why)) => return Err(fault(why)),
+            Err(Stop::Fault(why)) => return Err(fault(why)),
         });
         Ok(effects)
     }

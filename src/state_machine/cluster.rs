@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::membership::{Change, Downgrade, Membership, Version, go_json};
 use crate::storage::keyspace::meta;
 use crate::storage::{Batch, Keyspace, Read};
+use crate::wire::error::Error;
 use crate::wire::membershippb::{ClusterMemberAttrSetRequest, ClusterVersionSetRequest, DowngradeInfoSetRequest};
 use crate::wire::raftpb;
 
@@ -59,7 +60,7 @@ impl StateMachine {
 
 /// Applies a conf change to the member list, if the rules let it pass.
 pub(super) fn conf_change(membership: &mut Membership, change: raftpb::ConfChange, batch: &mut Batch) -> Outcome<ConfChange> {
-    let asked = Change::decode(&change).map_err(|error| Stop::Nonsense(error.to_string()))?;
+    let asked = Change::decode(&change).map_err(|error| Stop::Fault(error.to_string()))?;
     membership.check(&asked)?;
     membership.apply(&asked, batch);
     let removes_self = matches!(asked, Change::Remove { id } if id == membership.cluster().member_id());
@@ -67,7 +68,7 @@ pub(super) fn conf_change(membership: &mut Membership, change: raftpb::ConfChang
 }
 
 pub(super) fn set_version(membership: &mut Membership, request: &ClusterVersionSetRequest, batch: &mut Batch) -> Outcome<()> {
-    let version: Version = request.ver.parse().map_err(|error| Stop::Nonsense(format!("{error}")))?;
+    let version: Version = request.ver.parse().map_err(|_| Error::WrongDowngradeVersionFormat)?;
     membership.set_version(version, batch);
     if version >= STORES_VERSION {
         batch.put(Keyspace::Meta, meta::STORAGE_VERSION, version.minor_only().to_string());

@@ -19,9 +19,9 @@ use crate::wire::etcdserverpb::{
 };
 use crate::wire::membershippb::{ClusterMemberAttrSetRequest, ClusterVersionSetRequest, DowngradeInfoSetRequest};
 
-/// Bound: transactions inside transactions. The decoder follows messages 100 deep, two to a transaction, and an entry that some
-/// member could not decode would stop it.
-pub const NESTING_MAX: usize = 32;
+/// Bound: transactions inside transactions. The decoder follows messages 100 deep: one for the command, two to each transaction,
+/// two for the innermost operation. An entry that some member could not decode would stop it.
+pub const NESTING_MAX: usize = 48;
 
 /// Who asks, as the member that proposed has found out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

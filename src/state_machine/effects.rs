@@ -74,8 +74,8 @@ pub(super) enum Stop {
     /// With an answer, and no change.
     Rejected(Error),
     Storage(storage::Error),
-    /// With an entry that no member can make sense of.
-    Nonsense(String),
+    /// With what no client can bring about: a mistake of ours, or of the member that wrote the entry.
+    Fault(String),
 }
 
 impl From<Error> for Stop {

@@ -21,7 +21,7 @@ pub(super) fn range(writer: &mut Writer, request: &RangeRequest, batch: &mut Bat
 }
 
 pub(super) fn put(writer: &mut Writer, lessor: &mut Lessor, request: PutRequest, batch: &mut Batch) -> Outcome<hot::PutResponse> {
-    // In this order (PUT-2); inside a transaction the order is the other one.
+    // In this order (PUT-2), inside a transaction too.
     check_lease(lessor, &request)?;
     let mut txn = writer.begin(batch);
     check_kept(&txn, &request)?;

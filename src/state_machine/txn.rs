@@ -70,8 +70,8 @@ fn check(txn: &Txn<'_>, lessor: &Lessor, request: &TxnRequest, path: &mut dyn It
         match &op.request {
             Some(Request::RequestRange(range)) => txn.check_range(range)?,
             Some(Request::RequestPut(put)) => {
-                kv::check_kept(txn, put)?;
                 kv::check_lease(lessor, put)?;
+                kv::check_kept(txn, put)?;
             }
             Some(Request::RequestTxn(inside)) => check(txn, lessor, inside, path)?,
             Some(Request::RequestDeleteRange(_)) | None => {}
@@ -104,7 +104,7 @@ fn run(txn: &mut Txn<'_>, lessor: &mut Lessor, request: TxnRequest, path: &mut d
 fn run_range(txn: &Txn<'_>, request: &RangeRequest) -> Outcome<hot::RangeResponse> {
     txn.range(request).map_err(|error| match error {
         // Refusing now would leave half of a transaction behind (TXN-13).
-        RangeError::Rejected(error) => Stop::Nonsense(format!("a range that was checked is refused: {error}")),
+        RangeError::Rejected(error) => Stop::Fault(format!("a range that was checked is refused: {error}")),
         RangeError::Storage(error) => Stop::Storage(error),
     })
 }

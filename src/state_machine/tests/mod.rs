@@ -5,6 +5,7 @@ mod cluster;
 mod kv;
 mod lease;
 mod log;
+mod nonsense;
 mod txn;
 
 use std::ops::ControlFlow;

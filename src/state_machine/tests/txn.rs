@@ -204,7 +204,7 @@ fn a_check_that_fails_refuses_all_of_it() {
         (ranges_at(-1), Error::Compacted),
         (keeps("zz"), Error::KeyNotFound),
         (leased(8), Error::LeaseNotFound),
-        (keeps_leased, Error::KeyNotFound),
+        (keeps_leased, Error::LeaseNotFound),
         (txn_op(then(vec![leased(8)])), Error::LeaseNotFound),
     ] {
         assert_eq!(bench.error(Action::Txn(then(vec![put_op("n", "1"), op.clone()]))), expected, "{op:?}");

@@ -135,7 +135,10 @@ impl Run {
         }
         match op {
             _ if !answer.is_ok => {}
-            Op::Compact(request) => world.compacted = request.revision,
+            Op::Compact(request) => {
+                world.compacted = request.revision;
+                world.compactions.push(request.revision);
+            }
             Op::Grant(LeaseRef::Chosen(id), _) => world.chosen_leases.push(*id),
             Op::Grant(LeaseRef::Generated(number), _) => {
                 world.generated_leases.push(*number);
