@@ -1,4 +1,5 @@
-//! Messages from and to the bytes of a call: prost's encoder, and a decoder that refuses in the words of Go's protobuf.
+//! Messages from and to the bytes of a call: an encoder that asks for room once, and a decoder that refuses in the words of Go's
+//! protobuf.
 //!
 //! Reads: every service of the server. The texts are looked for only after decoding has failed.
 
@@ -8,8 +9,7 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use tonic::Status;
-use tonic::codec::{DecodeBuf, Decoder};
-use tonic_prost::ProstEncoder;
+use tonic::codec::{BufferSettings, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use super::error::Error;
 
@@ -29,15 +29,37 @@ impl<T, U> Default for Codec<T, U> {
 impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> tonic::codec::Codec for Codec<T, U> {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = ResponseEncoder<T>;
     type Decoder = RequestDecoder<U>;
 
-    fn encoder(&mut self) -> ProstEncoder<T> {
-        ProstEncoder::default()
+    fn encoder(&mut self) -> ResponseEncoder<T> {
+        ResponseEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> RequestDecoder<U> {
         RequestDecoder(PhantomData)
+    }
+}
+
+/// Most responses are a header and little else. Larger ones ask for exactly what they need: growing by doubling would copy a list
+/// of megabytes several times and hold twice its size.
+const RESPONSE_BYTES: usize = 512;
+/// A stream's messages are gathered up to this size before they go out.
+const GATHERED_BYTES: usize = 32 << 10;
+
+pub struct ResponseEncoder<T>(PhantomData<fn(T)>);
+
+impl<T: Message> Encoder for ResponseEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, item: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.reserve(item.encoded_len());
+        item.encode(buf).map_err(|error| Status::internal(error.to_string()))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(RESPONSE_BYTES, GATHERED_BYTES)
     }
 }
 
