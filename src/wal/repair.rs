@@ -126,6 +126,10 @@ fn record(rest: &[u8]) -> Option<&[u8]> {
 /// Did part of the record never reach the disk?
 fn looks_torn(rest: &[u8], offset: u64) -> bool {
     let Some(record) = record(rest) else { return true };
+    // The file ends inside the padding: the space for the rest of the write was never there.
+    if rest.get(..ALIGN).is_some_and(|word| frame::sizes(frame::word(word)).1 > (rest.len() - ALIGN - record.len()) as u64) {
+        return true;
+    }
     if record.last().is_none_or(|byte| *byte == 0) {
         return true;
     }

@@ -62,6 +62,17 @@ fn a_log_cut_anywhere_is_mended_or_refused_and_keeps_every_entry_it_had_whole() 
 }
 
 #[test]
+fn a_file_that_ends_inside_the_padding_of_its_last_record_is_torn() {
+    let (mut bytes, replay) = whole();
+    let padding = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+    assert!(padding > 0, "the last record is padded");
+    bytes.truncate(bytes.len() - padding);
+    let (_, found) = open(&with(&bytes)).unwrap();
+    assert!(found.repaired.is_some());
+    assert_eq!(found.entries, replay.entries[..4], "the whole write was never synced");
+}
+
+#[test]
 fn a_cut_below_the_flushed_index_is_refused() {
     let (bytes, _) = whole();
     let fs = with(&bytes[..bytes.len() - 1]);
