@@ -216,7 +216,9 @@ impl Model {
     }
 
     fn detach(&mut self, key: &Bytes) {
-        self.leases.values_mut().for_each(|lease| drop(lease.keys.remove(key)));
+        for lease in self.leases.values_mut() {
+            lease.keys.remove(key);
+        }
     }
 
     /// The keys alive at a revision.
@@ -224,9 +226,9 @@ impl Model {
         let mut live = BTreeMap::new();
         for change in self.changes.iter().take_while(|change| change.revision <= revision) {
             match &change.after {
-                Some(kv) => drop(live.insert(change.key.clone(), kv.clone())),
-                None => drop(live.remove(&change.key)),
-            }
+                Some(kv) => live.insert(change.key.clone(), kv.clone()),
+                None => live.remove(&change.key),
+            };
         }
         live
     }

@@ -133,6 +133,9 @@ pub struct World {
     pub trace: Vec<String>,
     pub step: usize,
     pub crashes: usize,
+    last: Step,
+    /// Crashes between two steps, by the one before.
+    pub crashes_after: BTreeMap<String, u64>,
     pub acknowledged: usize,
     /// The last power failure left holes, so the log may refuse to open.
     has_holes: bool,
@@ -146,7 +149,7 @@ impl World {
         let watching = Watching::new(bug, &mut rng);
         World {
             bug,
-            disk: Disk::new(bug == Bug::SyncDoesNothing),
+            disk: Disk::new(bug),
             engine: Seam::new(bug),
             segment_bytes: rng.random_range(1500..6000),
             now: Duration::from_secs(1000),
@@ -171,6 +174,8 @@ impl World {
             trace: Vec::new(),
             step: 0,
             crashes: 0,
+            last: Step::Crash,
+            crashes_after: BTreeMap::new(),
             acknowledged: 0,
             has_holes: false,
             is_refused: false,
