@@ -21,14 +21,14 @@ impl World {
         let may_read = member.may_read() || self.bug == Bug::ReadBeforeLeading || (self.bug == Bug::ReadBeforePublish && self.is_open);
         add(may_read && self.reading.is_none(), Step::Read, 2);
         add(true, Step::Clock, 2);
-        add(self.rng_free_mood(), Step::Mood, 1);
+        add(self.may_change_mood(), Step::Mood, 1);
         add(self.is_comparable(), Step::Check, 1);
-        add(self.step.is_multiple_of(5), Step::Crash, 1);
+        add(self.step.is_multiple_of(7), Step::Crash, 1);
         steps
     }
 
     /// A full disk becomes free again soon.
-    fn rng_free_mood(&self) -> bool {
+    fn may_change_mood(&self) -> bool {
         self.disk.mood() != Mood::Good || self.step.is_multiple_of(11)
     }
 
@@ -63,7 +63,8 @@ impl World {
     /// One step, and what must hold after it.
     pub(super) fn act(&mut self) -> Result<(), Stop> {
         let steps = self.possible();
-        let &(step, _) = steps.choose_weighted(&mut self.rng, |&(_, weight)| weight).expect("time may always pass");
+        let &(step, _) =
+            steps.choose_weighted(&mut self.rng, |&(step, weight)| weight * self.wants[step as usize]).expect("time may always pass");
         if step == Step::Crash {
             *self.crashes_after.entry(format!("{:?}", self.last)).or_default() += 1;
             self.crash();
