@@ -163,11 +163,8 @@ impl Model {
                     self.put(put, next);
                     self.revision = next;
                 }
-                Some(Request::RequestDeleteRange(delete)) => {
-                    if !self.delete(delete, next).is_empty() {
-                        self.revision = next;
-                    }
-                }
+                Some(Request::RequestDeleteRange(delete)) if self.delete(delete, next).is_empty() => {}
+                Some(Request::RequestDeleteRange(_)) => self.revision = next,
                 _ => {}
             }
         }
