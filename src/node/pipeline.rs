@@ -371,6 +371,7 @@ impl Pipeline {
         }
         let mut outcome = applier.merge();
         if let Some(events) = outcome.events.take() {
+            self.marks.set_offered(events.last);
             self.hubs.offer(&events);
         }
         applier.publish();

@@ -20,8 +20,17 @@ const SLICE_KEYS: usize = 512;
 const INLINE_READS: usize = 8;
 
 impl Seat {
-    /// Returns when the published state holds every write that was acknowledged before the call.
+    /// Returns when the published state holds every write that was acknowledged before the call, or that a watcher was told of.
     pub async fn linearize(&self) -> Result<(), Error> {
+        self.wait_reads_at_once().await?;
+        // Events are offered just before they are readable (REV-19), and who has heard of one may ask for it at once.
+        while self.node.reader.revision() < self.node.pipeline.marks.offered() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn wait_reads_at_once(&self) -> Result<(), Error> {
         let marks = &self.node.pipeline.marks;
         if marks.reads_at_once() {
             return Ok(());

@@ -2,7 +2,7 @@
 //!
 //! Writes: the driver (raft status), the applier (applied), each alone. Reads: everybody.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -14,6 +14,7 @@ pub struct Watermarks {
     commit: AtomicU64,
     applied: AtomicU64,
     applied_term: AtomicU64,
+    offered: AtomicI64,
     status: watch::Sender<Status>,
     /// The revision that the physical compaction has reached.
     swept: watch::Sender<i64>,
@@ -26,6 +27,7 @@ impl Watermarks {
             commit: AtomicU64::new(0),
             applied: AtomicU64::new(applied.0),
             applied_term: AtomicU64::new(applied.1),
+            offered: AtomicI64::new(0),
             status: watch::Sender::new(Status::default()),
             swept: watch::Sender::new(0),
         }
@@ -55,6 +57,16 @@ impl Watermarks {
     /// The term of the newest applied entry (HDR-1).
     pub fn applied_term(&self) -> u64 {
         self.applied_term.load(Ordering::Acquire)
+    }
+
+    /// Before the hubs are offered the events up to this revision.
+    pub fn set_offered(&self, revision: i64) {
+        self.offered.store(revision, Ordering::Release);
+    }
+
+    /// The newest revision that a watcher may know of. It is readable moments later.
+    pub fn offered(&self) -> i64 {
+        self.offered.load(Ordering::Acquire)
     }
 
     pub fn commit(&self) -> u64 {

@@ -86,6 +86,10 @@ impl Wal {
         let _ = file.allocate(options.segment_bytes);
         // What was read may be in the page cache only, from a process that died before its sync; raft takes it as durable.
         file.sync().map_err(|error| Error::sync(&tail.path, error))?;
+        // So may its name be, if that process died between naming the segment, or the whole log, and syncing the directory.
+        for named in [dir, parent(dir)] {
+            fs.sync_dir(named).map_err(|error| Error::sync(named, error))?;
+        }
         let last_index = log.last_index();
         let replay = Replay {
             metadata: log.metadata.unwrap_or_default(),

@@ -7,6 +7,7 @@
 //!   all zeros, and the record before it was the last             clean
 //!   a whole record somewhere in it                               damage: a write is torn at its end, not before it
 //!   the record is right but for one bit                          damage: a crash loses sectors, it does not flip bits
+//!                                                                (unless it was the only bit set in a sector that is zero)
 //!   neither, and the record runs out of the file, ends in        torn: the write was never synced, so nobody was told
 //!   zeros or lost a sector (512 bytes of zeros)
 //!   anything else                                                damage
@@ -69,7 +70,7 @@ pub(super) fn judge(file: &dyn File, path: &Path, offset: u64, broken: Option<St
     if let Some(at) = find_frame(&rest) {
         return Ok(Verdict::Damaged(format!("{what}; whole records follow it at byte {}", offset + at as u64)));
     }
-    if is_one_bit_off(&mut rest, crc) {
+    if one_bit_off(&mut rest, crc).is_some_and(|at| !is_in_lost_sector(&rest, offset, at)) {
         return Ok(Verdict::Damaged(format!("{what}; the record is whole but for one flipped bit")));
     }
     if is_end || looks_torn(&rest, offset) { Ok(Verdict::Torn(what)) } else { Ok(Verdict::Damaged(what)) }
@@ -93,28 +94,37 @@ fn find_frame(rest: &[u8]) -> Option<usize> {
     (ALIGN..rest.len()).step_by(ALIGN).find(|at| frame::well_formed(&rest[*at..]).is_some())
 }
 
-/// Does turning round a single bit make a record with the right checksum? Leaves `rest` as it was.
-fn is_one_bit_off(rest: &mut [u8], crc: u32) -> bool {
+/// The byte of which turning round a single bit makes a record with the right checksum. Leaves `rest` as it was.
+fn one_bit_off(rest: &mut [u8], crc: u32) -> Option<usize> {
     for bit in 0..rest.len().min(HEAD_MAX) * 8 {
         rest[bit / 8] ^= 1 << (bit % 8);
         let is_right = frame::well_formed(rest).is_some_and(|(raw, _)| !raw.is_crc() && raw.crc_after(crc) == raw.crc());
         rest[bit / 8] ^= 1 << (bit % 8);
         if is_right {
-            return true;
+            return Some(bit / 8);
         }
     }
-    let Some(record) = record(rest) else { return false };
-    let Ok(raw) = Raw::parse(record.to_vec().into()) else { return false };
+    let record = record(rest)?;
+    let raw = Raw::parse(record.to_vec().into()).ok()?;
     // The checksum is linear: a flipped bit changes it by a pattern that depends only on how many bits come after it.
     let wrong = raw.crc_after(crc) ^ raw.crc();
     let mut pattern = POLYNOMIAL;
-    for _ in 0..raw.data().len() * 8 {
+    for bits_after in 0..raw.data().len() * 8 {
         if pattern == wrong {
-            return true;
+            // The data is what a record ends with.
+            return Some(ALIGN + record.len() - 1 - bits_after / 8);
         }
         pattern = pattern >> 1 ^ POLYNOMIAL & (pattern & 1).wrapping_neg();
     }
-    false
+    None
+}
+
+/// Is this byte of a sector that holds nothing but zeros of the record, and not its beginning? Then the one bit that is wrong was
+/// the only one set there, and the crash lost the sector.
+fn is_in_lost_sector(rest: &[u8], offset: u64, at: usize) -> bool {
+    let end = record(rest).map_or(rest.len(), |record| ALIGN + record.len());
+    let begin = ((offset + at as u64) / SECTOR * SECTOR).saturating_sub(offset) as usize;
+    begin > 0 && rest[begin..end.min(begin + SECTOR as usize)].iter().all(|byte| *byte == 0)
 }
 
 /// The bytes that the frame at the front claims for its record, if they are all there.
@@ -126,6 +136,10 @@ fn record(rest: &[u8]) -> Option<&[u8]> {
 /// Did part of the record never reach the disk?
 fn looks_torn(rest: &[u8], offset: u64) -> bool {
     let Some(record) = record(rest) else { return true };
+    // The file ends inside the padding: the space for the rest of the write was never there.
+    if rest.get(..ALIGN).is_some_and(|word| frame::sizes(frame::word(word)).1 > (rest.len() - ALIGN - record.len()) as u64) {
+        return true;
+    }
     if record.last().is_none_or(|byte| *byte == 0) {
         return true;
     }

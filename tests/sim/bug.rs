@@ -1,13 +1,16 @@
 //! The mistakes that the checks must notice: each alters the glue around the product, or what lies below it, and nothing in it.
 
 /// See each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bug {
+    #[default]
     None,
     /// An append is reported as persisted when it is written.
     AcknowledgeBeforeSync,
     /// A sync of the disk does nothing.
     SyncDoesNothing,
+    /// A sync of a directory does nothing.
+    DirSyncDoesNothing,
     /// The consistent index goes to the engine with the batch after its own.
     IndexABatchLate,
     /// The consistent index goes to the engine a batch before the rows it is for.
@@ -44,7 +47,7 @@ pub enum Bug {
     RevokedLeaseReturns,
     /// A keepalive is answered and moves no deadline.
     KeepaliveIsForgotten,
-    /// Deadlines are taken over with half of their time gone.
+    /// Deadlines are taken over as if some of their time had passed.
     ShortDeadlines,
     /// Deadlines are not taken over after a restart.
     NoDeadlines,
@@ -58,14 +61,17 @@ pub enum Bug {
     CompactionIsForgotten,
     /// Reads are answered while a restarted member has not led yet.
     ReadBeforeLeading,
+    /// Reads do not wait for what watchers were told of already.
+    ReadBeforePublish,
     /// A sweep removes a record that the compaction spares.
     SweepBeyond,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 28] = [
+    pub const ALL: [Bug; 30] = [
         Bug::AcknowledgeBeforeSync,
         Bug::SyncDoesNothing,
+        Bug::DirSyncDoesNothing,
         Bug::IndexABatchLate,
         Bug::IndexABatchEarly,
         Bug::SplitBatch,
@@ -91,6 +97,7 @@ impl Bug {
         Bug::ProposedTwice,
         Bug::CompactionIsForgotten,
         Bug::ReadBeforeLeading,
+        Bug::ReadBeforePublish,
         Bug::SweepBeyond,
     ];
 }

@@ -29,7 +29,6 @@ pub struct Pending {
     pub issued: Duration,
     /// The newest revision that anybody had been told of before.
     pub floor: i64,
-    pub is_grant: bool,
 }
 
 pub fn key(rng: &mut StdRng) -> Bytes {

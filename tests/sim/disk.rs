@@ -17,6 +17,8 @@ use etcd::wal::{File, FileSystem, Open};
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use crate::bug::Bug;
+
 const SECTOR: usize = 512;
 
 /// What the disk shall do to the next calls.
@@ -84,8 +86,7 @@ struct State {
     has_crashed: bool,
     crashes: BTreeMap<Kind, u64>,
     mood: Mood,
-    /// A planted bug: a sync that says it was done.
-    pub lies: bool,
+    bug: Bug,
 }
 
 /// A handle to the one disk of a member.
@@ -194,17 +195,13 @@ impl State {
 }
 
 impl Disk {
-    pub fn new(lies: bool) -> Disk {
-        let state = State { moments: vec![Names::new()], lies, ..State::default() };
+    pub fn new(bug: Bug) -> Disk {
+        let state = State { moments: vec![Names::new()], bug, ..State::default() };
         Disk { state: Arc::new(Mutex::new(state)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no step panics")
-    }
-
-    pub fn steps(&self) -> u64 {
-        self.lock().steps
     }
 
     /// The machine ends at the step that comes this many after now; `is_done` says whether the step is still done.
@@ -332,7 +329,9 @@ impl FileSystem for Disk {
             if state.mood == Mood::SyncFails {
                 return Err(io::Error::other("the simulated disk refused to sync a directory"));
             }
-            state.moments = vec![state.names.clone()];
+            if state.bug != Bug::DirSyncDoesNothing {
+                state.moments = vec![state.names.clone()];
+            }
             Ok(())
         })
     }
@@ -393,7 +392,7 @@ impl File for Handle {
             if state.mood == Mood::SyncFails {
                 return Err(io::Error::other("the simulated disk refused to sync"));
             }
-            if !state.lies {
+            if state.bug != Bug::SyncDoesNothing {
                 let inode = &mut state.inodes[self.inode];
                 inode.pending.clear();
                 inode.durable = inode.current.clone();

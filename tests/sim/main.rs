@@ -24,6 +24,23 @@ use bug::Bug;
 use world::World;
 
 const SEEDS: u64 = 1000;
+/// The steps of the disk, and those of the member after which something survives.
+const DURABLE: [&str; 14] = [
+    "CreateDir",
+    "Create",
+    "Write",
+    "Allocate",
+    "SetLen",
+    "Sync",
+    "Rename",
+    "Remove",
+    "SyncDir",
+    "after WriteLog",
+    "after SyncLog",
+    "after Write",
+    "after FlushEngine",
+    "after TellFlushed",
+];
 /// Lines of the trace that a failure shows.
 const TRACE_LINES: usize = 40;
 
@@ -52,7 +69,7 @@ fn every_seed_keeps_what_was_promised() {
         None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
     };
     let (mut crashes, mut acknowledged, mut events, mut refused) = (0, 0, 0, 0);
-    let mut at: BTreeMap<disk::Kind, u64> = BTreeMap::new();
+    let mut at: BTreeMap<String, u64> = BTreeMap::new();
     let count = seeds.end - seeds.start;
     for seed in seeds {
         let (world, done) = run(seed, Bug::None);
@@ -61,9 +78,15 @@ fn every_seed_keeps_what_was_promised() {
         acknowledged += world.acknowledged;
         events += world.events();
         refused += usize::from(world.is_refused);
-        world.disk.crashes().into_iter().for_each(|(kind, count)| *at.entry(kind).or_default() += count);
+        world.disk.crashes().into_iter().for_each(|(kind, count)| *at.entry(format!("{kind:?}")).or_default() += count);
+        world.crashes_after.into_iter().for_each(|(step, count)| *at.entry(format!("after {step}")).or_default() += count);
     }
-    println!("{count} seeds: {crashes} crashes, {acknowledged} acknowledged, {events} events, {refused} refused; crashes at {at:?}");
+    println!("{count} seeds: {crashes} crashes, {acknowledged} acknowledged, {events} events, {refused} refused; crashes at {at:#?}");
+    if count >= SEEDS {
+        for step in DURABLE {
+            assert!(at.contains_key(step), "no seed crashes at: {step}");
+        }
+    }
 }
 
 #[test]
@@ -73,4 +96,19 @@ fn a_seed_repeats_itself() {
         assert_eq!(first.trace, second.trace, "seed {seed}");
         assert!(first.trace.len() > 100, "it did something");
     }
+}
+
+/// Bound: seeds that a planted bug may hide in.
+const SEEDS_PER_BUG: u64 = 600;
+
+#[test]
+fn every_planted_bug_is_caught() {
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        match (0..SEEDS_PER_BUG).find_map(|seed| run(seed, bug).1.err().map(|what| (seed, what))) {
+            Some((_, what)) => println!("{bug:?}: {}", what.lines().next().unwrap_or_default()),
+            None => missed.push(bug),
+        }
+    }
+    assert!(missed.is_empty(), "no check notices {missed:?}");
 }

@@ -443,9 +443,4 @@ impl Member {
         }
         Ok(index)
     }
-
-    /// Whether nothing is under way but what the clock or a client would begin.
-    pub fn is_applied(&self) -> bool {
-        self.phase == Phase::Idle && self.batches.is_empty() && self.jobs.is_empty()
-    }
 }

@@ -163,11 +163,8 @@ impl Model {
                     self.put(put, next);
                     self.revision = next;
                 }
-                Some(Request::RequestDeleteRange(delete)) => {
-                    if !self.delete(delete, next).is_empty() {
-                        self.revision = next;
-                    }
-                }
+                Some(Request::RequestDeleteRange(delete)) if self.delete(delete, next).is_empty() => {}
+                Some(Request::RequestDeleteRange(_)) => self.revision = next,
                 _ => {}
             }
         }
@@ -216,7 +213,9 @@ impl Model {
     }
 
     fn detach(&mut self, key: &Bytes) {
-        self.leases.values_mut().for_each(|lease| drop(lease.keys.remove(key)));
+        for lease in self.leases.values_mut() {
+            lease.keys.remove(key);
+        }
     }
 
     /// The keys alive at a revision.
@@ -224,9 +223,9 @@ impl Model {
         let mut live = BTreeMap::new();
         for change in self.changes.iter().take_while(|change| change.revision <= revision) {
             match &change.after {
-                Some(kv) => drop(live.insert(change.key.clone(), kv.clone())),
-                None => drop(live.remove(&change.key)),
-            }
+                Some(kv) => live.insert(change.key.clone(), kv.clone()),
+                None => live.remove(&change.key),
+            };
         }
         live
     }

@@ -18,17 +18,17 @@ impl World {
         add(self.is_open, Step::Watch, 2);
         add(self.is_open && self.pending.len() < PENDING_MAX, Step::Command, 6);
         add(self.is_open && !self.promises.is_empty(), Step::Keepalive, 1);
-        let may_read = member.may_read() || self.bug == Bug::ReadBeforeLeading;
+        let may_read = member.may_read() || self.bug == Bug::ReadBeforeLeading || (self.bug == Bug::ReadBeforePublish && self.is_open);
         add(may_read && self.reading.is_none(), Step::Read, 2);
         add(true, Step::Clock, 2);
-        add(self.rng_free_mood(), Step::Mood, 1);
+        add(self.may_change_mood(), Step::Mood, 1);
         add(self.is_comparable(), Step::Check, 1);
         add(self.step.is_multiple_of(7), Step::Crash, 1);
         steps
     }
 
     /// A full disk becomes free again soon.
-    fn rng_free_mood(&self) -> bool {
+    fn may_change_mood(&self) -> bool {
         self.disk.mood() != Mood::Good || self.step.is_multiple_of(11)
     }
 
@@ -46,7 +46,7 @@ impl World {
             (member.can_stage(), Step::Stage, 6),
             (phase(Phase::Staged), Step::Write, 6),
             (phase(Phase::Written), Step::Merge, 6),
-            (phase(if late { Phase::Published } else { Phase::Merged }), Step::Offer, 6),
+            (!early && phase(if late { Phase::Published } else { Phase::Merged }), Step::Offer, 6),
             (phase(if late || early { Phase::Merged } else { Phase::Offered }), Step::Publish, 6),
             (phase(if late { Phase::Offered } else { Phase::Published }), Step::MoveDeadlines, 6),
             (phase(Phase::DeadlinesMoved), Step::Reply, 6),
@@ -63,7 +63,14 @@ impl World {
     /// One step, and what must hold after it.
     pub(super) fn act(&mut self) -> Result<(), Stop> {
         let steps = self.possible();
-        let &(step, _) = steps.choose_weighted(&mut self.rng, |&(_, weight)| weight).expect("time may always pass");
+        let &(step, _) =
+            steps.choose_weighted(&mut self.rng, |&(step, weight)| weight * self.wants[step as usize]).expect("time may always pass");
+        if step == Step::Crash {
+            *self.crashes_after.entry(format!("{:?}", self.last)).or_default() += 1;
+            self.crash();
+            return Ok(());
+        }
+        self.last = step;
         self.take_step(step)?;
         self.check_invariants()
     }
@@ -183,10 +190,7 @@ impl World {
                 self.note("check");
                 self.check_state()
             }
-            Step::Crash => {
-                self.crash();
-                Ok(())
-            }
+            Step::Crash => unreachable!("a crash is no step of the member"),
         }
     }
 
@@ -321,8 +325,7 @@ impl World {
             return Ok(());
         }
         if bug == Bug::ShortDeadlines && status.reads_at_once && !deadlines.is_leader() {
-            let half = || leases.list().into_iter().map(|lease| etcd::lease::Granted { ttl: lease.ttl / 2, ..lease }).collect();
-            deadlines.promote(now, &half, Duration::ZERO);
+            deadlines.promote(now.saturating_sub(Duration::from_secs(3)), &|| leases.list(), Duration::ZERO);
         }
         if !node::take_over(status, &deadlines, &leases, now, ELECTION) {
             return Ok(());
@@ -384,13 +387,11 @@ impl World {
 
     fn command(&mut self) -> Result<(), Stop> {
         let action = commands::action(self.next_id, self.seen, self.compacted_seen, &self.leases, &mut self.rng);
-        let mut is_grant = false;
         if let Action::LeaseGrant(grant) = &action {
-            is_grant = true;
             self.leases.push(grant.id);
         }
         let text = format!("{action:?}");
-        let pending = Pending { issued: self.now, floor: self.seen, is_grant };
+        let pending = Pending { issued: self.now, floor: self.seen };
         let id = self.propose(action);
         self.pending.insert(id, pending);
         self.note(format!("command {id}: {}", &text[..text.len().min(110)]));

@@ -43,7 +43,7 @@ use crate::seam::Seam;
 use crate::watching::Watching;
 
 /// Micro-steps of a seed before it settles.
-const STEPS: usize = 500;
+const STEPS: usize = 800;
 /// Bound: commands whose clients wait.
 const PENDING_MAX: usize = 6;
 /// Bound: steps until a member that is left alone rests.
@@ -85,6 +85,10 @@ enum Step {
     Crash,
 }
 
+impl Step {
+    const COUNT: usize = Step::Crash as usize + 1;
+}
+
 /// What a client may rely on.
 #[derive(Clone, Copy, Debug)]
 struct Promise {
@@ -111,6 +115,10 @@ pub struct World {
     member: Option<Member>,
     deadlines: Arc<Deadlines>,
     watching: Watching,
+    /// How much each step is wanted in this seed: some seeds crash all the time, in some nobody reads, ..
+    wants: [u32; Step::COUNT],
+    /// How many lives of ten end at a step of the disk.
+    deaths: u32,
     model: Model,
     truth: Vec<(u64, EntryKind, Bytes)>,
     /// Entries that had been handed out when this life began.
@@ -133,6 +141,9 @@ pub struct World {
     pub trace: Vec<String>,
     pub step: usize,
     pub crashes: usize,
+    last: Step,
+    /// Crashes between two steps, by the one before.
+    pub crashes_after: BTreeMap<String, u64>,
     pub acknowledged: usize,
     /// The last power failure left holes, so the log may refuse to open.
     has_holes: bool,
@@ -144,9 +155,16 @@ impl World {
     pub fn new(seed: u64, bug: Bug) -> World {
         let mut rng = StdRng::seed_from_u64(seed);
         let watching = Watching::new(bug, &mut rng);
+        let mut wants: [u32; Step::COUNT] = std::array::from_fn(|_| [1, 4, 4, 16][rng.random_range(0..4)]);
+        wants[Step::Crash as usize] = [0, 1, 2, 8][rng.random_range(0..4)];
+        wants[Step::Mood as usize] = [0, 1, 2, 4][rng.random_range(0..4)];
+        wants[Step::Clock as usize] = [1, 1, 2, 8][rng.random_range(0..4)];
+        let deaths = [1, 2, 5, 8][rng.random_range(0..4)];
         World {
             bug,
-            disk: Disk::new(bug == Bug::SyncDoesNothing),
+            wants,
+            deaths,
+            disk: Disk::new(bug),
             engine: Seam::new(bug),
             segment_bytes: rng.random_range(1500..6000),
             now: Duration::from_secs(1000),
@@ -171,6 +189,8 @@ impl World {
             trace: Vec::new(),
             step: 0,
             crashes: 0,
+            last: Step::Crash,
+            crashes_after: BTreeMap::new(),
             acknowledged: 0,
             has_holes: false,
             is_refused: false,
@@ -250,9 +270,10 @@ impl World {
     }
 
     fn boot(&mut self) -> Result<(), Stop> {
-        // Half of the lives end at a step of the disk, some of them while they begin.
-        if self.step < STEPS && self.rng.random_bool(0.5) {
-            let (steps, is_done) = (self.rng.random_range(1..60), self.rng.random_bool(0.5));
+        // Some lives end at a step of the disk, some of these while they begin.
+        if self.step < STEPS && self.rng.random_ratio(self.deaths, 10) {
+            let soon = if self.truth.is_empty() { 15 } else { 100 };
+            let (steps, is_done) = (self.rng.random_range(1..soon), self.rng.random_bool(0.5));
             self.disk.crash_in(steps, is_done);
         }
         let log = wal::Options { segment_bytes: self.segment_bytes };

@@ -62,6 +62,52 @@ fn a_log_cut_anywhere_is_mended_or_refused_and_keeps_every_entry_it_had_whole() 
 }
 
 #[test]
+fn a_file_that_ends_inside_the_padding_of_its_last_record_is_torn() {
+    let mut torn_count = 0;
+    for len in 1..=8 {
+        let fs = MemoryFileSystem::default();
+        let mut wal = log_of(&fs, 4);
+        wal.append(&[entry(5, 1, "x".repeat(len))], None).unwrap();
+        let end = wal.offset as usize;
+        drop(wal);
+        let bytes = fs.bytes(&first_segment())[..end].to_vec();
+        let padding = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+        for missing in 1..=padding {
+            let (_, found) = open(&with(&bytes[..end - missing])).unwrap();
+            assert!(found.repaired.is_some());
+            assert_eq!(found.entries.len(), 4, "the whole write was never synced");
+            torn_count += 1;
+        }
+    }
+    assert!(torn_count > 0, "some of the records are padded");
+}
+
+#[test]
+fn a_sector_whose_only_set_bit_was_lost_is_torn() {
+    // The hard state lies across the border of the second sector, with its last number behind it.
+    let mut found_border = false;
+    for len in 0..512 {
+        let fs = MemoryFileSystem::default();
+        let mut wal = log_of(&fs, 4);
+        wal.append(&[entry(5, 1, "x".repeat(len))], None).unwrap();
+        wal.append(&[], Some(state(200, 4))).unwrap();
+        let end = wal.offset as usize;
+        drop(wal);
+        let whole = fs.bytes(&first_segment())[..end].to_vec();
+        if end <= 512 || whole[512..].iter().map(|byte| byte.count_ones()).sum::<u32>() != 1 {
+            continue;
+        }
+        found_border = true;
+        let mut torn = whole.clone();
+        torn[512..].fill(0);
+        let (_, found) = open(&with(&torn)).unwrap();
+        assert!(found.repaired.is_some());
+        assert_eq!((found.entries.len(), found.hard_state.commit), (5, 3));
+    }
+    assert!(found_border, "one of the lengths ends a byte behind the border");
+}
+
+#[test]
 fn a_cut_below_the_flushed_index_is_refused() {
     let (bytes, _) = whole();
     let fs = with(&bytes[..bytes.len() - 1]);
