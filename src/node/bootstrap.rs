@@ -133,9 +133,29 @@ fn found(fs: Arc<dyn FileSystem>, options: &Options) -> Result<(), StartError> {
     };
     let entry = wal::LogEntry { kind: raftpb::EntryType::EntryConfChange, term: 1, index: 1, data: Bytes::from(change.encode_to_vec()) };
     let mut log = Wal::create(fs, &options.wal_dir, &metadata, wal::Options::default())?;
+    // Crash: a log without an entry, which `open_log` makes anew.
     log.append(&[entry], Some(wal::HardState { term: 1, vote: 0, commit: 1 }))?;
     log.sync()?;
     Ok(())
+}
+
+/// The log, made with the entry that founds the group if there is none. One that holds no entry was left by a start that ended
+/// between its two steps: nobody was told of it, so it is made anew rather than waited for.
+fn open_log(options: &Options, applied: u64) -> Result<(Wal, wal::Replay), StartError> {
+    let fs: Arc<dyn FileSystem> = Arc::new(wal::RealFileSystem);
+    if Wal::exists(&*fs, &options.wal_dir)? {
+        let (wal, replay) = Wal::open(fs.clone(), &options.wal_dir, wal::Options::default(), applied)?;
+        if applied > 0 || wal.last_index() > 0 || replay.hard_state != wal::HardState::default() {
+            return Ok((wal, replay));
+        }
+        drop(wal);
+        tracing::info!("the log holds no entry; it is made anew");
+        fs.remove_dir(&options.wal_dir).map_err(|source| StartError::Directory { path: options.wal_dir.clone(), source })?;
+    } else if applied > 0 {
+        return Err(StartError::LogMissing { dir: options.member_dir().join("db"), applied });
+    }
+    found(fs.clone(), options)?;
+    Ok(Wal::open(fs, &options.wal_dir, wal::Options::default(), applied)?)
 }
 
 /// Opens everything and starts the threads. `seats` is the number of runtime threads that will hold a seat.
@@ -151,17 +171,9 @@ pub fn start(
     let lock = lock(&member_dir)?;
     let db = member_dir.join("db");
     let engine = open_engine(&db, &Space::new(&member_dir))?;
-    let fs: Arc<dyn FileSystem> = Arc::new(wal::RealFileSystem);
-
     // What a crash right now would leave of the state: the log must reach at least that far (I1).
     let Flushed { index: applied, term: applied_term, .. } = flushed(&*engine)?;
-    if !Wal::exists(&*fs, &options.wal_dir)? {
-        if applied > 0 {
-            return Err(StartError::LogMissing { dir: db, applied });
-        }
-        found(fs.clone(), &options)?;
-    }
-    let (wal, replay) = Wal::open(fs, &options.wal_dir, wal::Options::default(), applied)?;
+    let (wal, replay) = open_log(&options, applied)?;
     if let Some(repair) = &replay.repaired {
         tracing::warn!(repair = ?repair, "the log ended in a torn record, which nobody was told of; it was cut off and a copy kept");
     }
