@@ -6,13 +6,16 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
+use super::calls::Calls;
 use crate::api;
+use crate::clock::Clock;
 use crate::node::Seat;
 use crate::watch::Station;
 use crate::wire::service::{election, etcd, health, lock};
@@ -32,11 +35,15 @@ pub struct Grpc {
     lock: lock::lock_server::LockServer<api::recipes::LockService>,
     election: election::election_server::ElectionServer<api::recipes::ElectionService>,
     receive_max: usize,
+    calls: Arc<Calls>,
+    clock: Arc<dyn Clock>,
+    warning_unary: Duration,
 }
 
 impl Grpc {
     /// `receive_max`: the largest message taken, in bytes (GRP-6).
-    pub fn new(seat: Seat, station: Arc<Station>, receive_max: usize) -> Grpc {
+    pub fn new(seat: Seat, station: Arc<Station>, receive_max: usize, calls: Arc<Calls>) -> Grpc {
+        let (clock, warning_unary) = (seat.node.clock.clone(), seat.node.options.warning_unary);
         use api::{auth, cluster, health as health_api, kv, lease, maintenance, recipes};
         macro_rules! server {
             ($server:path, $service:expr) => {{
@@ -58,17 +65,35 @@ impl Grpc {
             lock: server!(lock::lock_server::LockServer, recipes::LockService),
             election: server!(election::election_server::ElectionServer, recipes::ElectionService),
             receive_max,
+            calls,
+            clock,
+            warning_unary,
         }
     }
 
-    /// Answers one call.
+    /// Answers one call, counted and timed.
     pub fn call(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        let Some(call) = self.calls.find(request.uri().path()).cloned() else { return self.route(request) };
+        call.started.inc();
+        let answer = self.route(request);
+        let (began, warning, clock, receive_max) = (self.clock.now(), self.warning_unary, self.clock.clone(), self.receive_max);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            // Gives an oversized message the code and text of grpc-go, which clients know (PUT-7).
+            translate_too_large(response.headers_mut(), receive_max);
+            let took = clock.now().saturating_sub(began);
+            call.note_answer(response.headers(), took, warning);
+            Ok(response)
+        })
+    }
+
+    fn route(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         let path = request.uri().path();
         let service = path.get(1..).and_then(|rest| rest.split_once('/')).map_or("", |(service, _)| service);
         match service {
-            "etcdserverpb.KV" => self.checked(self.kv.clone().call(request)),
+            "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
-            "etcdserverpb.Lease" => self.checked(self.lease.clone().call(request)),
+            "etcdserverpb.Lease" => self.lease.clone().call(request),
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "etcdserverpb.Auth" => self.auth.clone().call(request),
@@ -81,16 +106,6 @@ impl Grpc {
                 Box::pin(async move { Ok(status.into_http()) })
             }
         }
-    }
-
-    /// Gives an oversized message the code and text of grpc-go, which clients know (PUT-7).
-    fn checked(&self, answer: Pin<Box<dyn Future<Output = Answer> + Send>>) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
-        let receive_max = self.receive_max;
-        Box::pin(async move {
-            let mut response = answer.await?;
-            translate_too_large(response.headers_mut(), receive_max);
-            Ok(response)
-        })
     }
 }
 
