@@ -31,7 +31,6 @@ const LACKING: &[(&str, &str)] = &[
     ("etcd_server_range_duration_seconds", "as above"),
     ("etcd_server_client_requests_total", "a label from what each client says of itself"),
     ("grpc_server_msg_", "messages of streams are not counted"),
-    ("process_network_", "counters of the whole network namespace, not of the process"),
 ];
 
 /// Type and label names by metric; labels are known once there is a sample.
