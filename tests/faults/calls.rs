@@ -12,10 +12,12 @@
 use std::{ffi::OsString, path::Path, process::Command};
 
 use bytes::Bytes;
+use tonic::Code;
 
 use crate::{
     harness::{ours, setting},
-    member::{Member, Told},
+    member::{Member, NO_SPACE, Told},
+    quota::disarm,
 };
 
 const PUTS: usize = 30;
@@ -64,7 +66,12 @@ async fn meet(inject: &str, must: Must) -> bool {
         let mut clients = member.clients();
         let done = told.put_many(&mut clients, "k", PUTS, &Bytes::from_static(b"value")).await;
         if must == Must::Survive {
-            done.expect("a write waits for space, it is not refused");
+            if let Err(refused) = done {
+                // The write itself waited for space; the alarm that it raised refuses the next ones (D2).
+                assert_eq!((refused.code(), refused.message()), (Code::ResourceExhausted, NO_SPACE));
+                assert_eq!(disarm(&mut clients).await, 1);
+                told.put(&mut clients, "after", Bytes::new()).await.expect("there is space");
+            }
             assert!(member.is_alive(), "{inject} ended it\n{}", member.log_text());
         }
     } else if must == Must::Survive {
