@@ -170,9 +170,10 @@ impl Pipeline {
         self.mailboxes.iter().map(|mailbox| mailbox.waiting()).sum()
     }
 
-    /// Whether puts are to be refused for want of space, before they meet it.
+    /// Whether puts are to be refused for want of space, before they meet it. Before it refuses it looks again, so that the
+    /// first put after the way out of a full disk is not refused for what was.
     pub fn is_low_on_space(&self) -> bool {
-        self.low_space.load(Ordering::Acquire)
+        self.low_space.load(Ordering::Acquire) && self.note_space()
     }
 
     /// Looks at the volume. Answers whether it is low.

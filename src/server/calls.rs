@@ -21,8 +21,10 @@ enum Kind {
 
 use Kind::{BidiStream, ServerStream, Unary};
 
-/// Services with their methods; those that stream are named with their kind.
-const SERVICES: &[(&str, &str, &[(&str, Kind)])] = &[
+/// A service, its unary methods, and those that stream with their kind.
+type Service = (&'static str, &'static str, &'static [(&'static str, Kind)]);
+
+const SERVICES: &[Service] = &[
     ("etcdserverpb.KV", "Range Put DeleteRange Txn Compact", &[("RangeStream", ServerStream)]),
     ("etcdserverpb.Watch", "", &[("Watch", BidiStream)]),
     ("etcdserverpb.Lease", "LeaseGrant LeaseRevoke LeaseTimeToLive LeaseLeases", &[("LeaseKeepAlive", BidiStream)]),
