@@ -15,6 +15,8 @@ pub use prometheus::{
     Histogram, HistogramVec, IntCounter as Counter, IntCounterVec as CounterVec, IntGauge as Gauge, IntGaugeVec as GaugeVec,
 };
 
+use std::sync::{Arc, OnceLock};
+
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use prometheus::{HistogramOpts, Opts, TextEncoder};
@@ -49,7 +51,10 @@ impl Buckets {
 #[derive(Clone, Default)]
 pub struct Registry {
     registry: prometheus::Registry,
+    refresh: Arc<OnceLock<Refresh>>,
 }
+
+type Refresh = Box<dyn Fn() + Send + Sync>;
 
 impl Registry {
     pub fn counter(&self, name: &str, help: &str) -> Counter {
@@ -96,8 +101,16 @@ impl Registry {
         self.registry.register(Box::new(process::Process::default())).expect(NAMES);
     }
 
+    /// Has the values whose labels move brought up to date before each scrape. The first caller's function stays.
+    pub fn before_scrape(&self, refresh: impl Fn() + Send + Sync + 'static) {
+        self.refresh.get_or_init(|| Box::new(refresh));
+    }
+
     /// Everything, in the text format of Prometheus.
     pub fn text(&self) -> String {
+        if let Some(refresh) = self.refresh.get() {
+            refresh();
+        }
         TextEncoder::new().encode_to_string(&self.registry.gather()).expect("what is registered can be written")
     }
 
@@ -163,7 +176,6 @@ pub struct Server {
     pub has_leader: Gauge,
     pub is_leader: Gauge,
     pub is_learner: Gauge,
-    pub leader_changes: Counter,
     features: GaugeVec,
     cluster_version: GaugeVec,
 }
@@ -183,7 +195,6 @@ impl Server {
             has_leader: registry.gauge("etcd_server_has_leader", "1 while a leader is known."),
             is_leader: registry.gauge("etcd_server_is_leader", "1 while this member leads."),
             is_learner: registry.gauge("etcd_server_is_learner", "1 while this member is a learner."),
-            leader_changes: registry.counter("etcd_server_leader_changes_seen_total", "Changes of leader that this member saw."),
             features: registry.gauges("etcd_server_feature_enabled", "1 where a feature gate is open.", &["name", "stage"]),
             cluster_version: registry.gauges(
                 "etcd_cluster_version",

@@ -22,6 +22,8 @@ struct Tool {
 const TOOLS: &[Tool] = &[
     Tool { name: "a C++ compiler", needed_for: "RocksDB and the allocator", package: "g++", is_present: has_compiler },
     Tool { name: "libclang", needed_for: "RocksDB's bindings", package: "libclang-dev", is_present: has_libclang },
+    #[cfg(target_os = "linux")]
+    Tool { name: "strace", needed_for: "the tests that make system calls fail", package: "strace", is_present: has_strace },
 ];
 
 /// Everything a build of the product needs. A second call finds it all and returns at once.
@@ -77,6 +79,11 @@ fn can_install() -> bool {
 
 fn has_compiler() -> bool {
     Step::new(rocksdb::compiler()).args(["--version"]).first_line(Path::new("/")).is_some()
+}
+
+#[cfg(target_os = "linux")]
+fn has_strace() -> bool {
+    Step::new("strace").args(["--version"]).first_line(Path::new("/")).is_some()
 }
 
 fn has_libclang() -> bool {

@@ -3,7 +3,9 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
+use std::future::ready;
+
+use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::lease::Renewal;
@@ -115,7 +117,10 @@ impl Lease for LeaseService {
             async move { service.keep_alive(request?.id).await }
         });
         let stopping = self.seat.node.stopping();
-        Ok(Response::new(Box::pin(futures_util::stream::StreamExt::take_until(answers, stopping))))
+        // A stream that ended without a word would tell the client that all is well (GRP-11).
+        let node = self.seat.node.clone();
+        let end = stream::iter([()]).filter_map(move |()| ready(node.is_stopping().then(|| Err(Error::Stopped.status()))));
+        Ok(Response::new(Box::pin(answers.take_until(stopping).chain(end))))
     }
 
     async fn lease_time_to_live(&self, request: Request<LeaseTimeToLiveRequest>) -> Result<Response<LeaseTimeToLiveResponse>, Status> {

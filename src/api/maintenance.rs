@@ -92,7 +92,7 @@ impl Maintenance for MaintenanceService {
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
         let (node, revision) = (self.seat.node.clone(), request.into_inner().revision);
-        match blocking(move || node.reader.hash_kv(revision)).await? {
+        match blocking(move || node.hash_kv(revision)).await? {
             Ok(done) => Ok(Response::new(HashKvResponse {
                 header: Some(self.seat.node.header(done.current_revision)),
                 hash: done.hash,

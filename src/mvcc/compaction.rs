@@ -121,6 +121,7 @@ impl Writer {
                 batch.delete(Keyspace::Key, index_key.to_vec());
             }
             batch.delete(Keyspace::Index, index_key.to_vec());
+            self.reader.shared.tally.swept.add(1);
             self.ledger.remove(victim.length as usize, is_tombstone);
             self.compactor.swept.push((victim.key, victim.revision));
         }

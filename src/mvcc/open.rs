@@ -22,6 +22,7 @@ use super::reader::{Reader, Shared};
 use super::revision::Revision;
 use super::sizes::{self, Ledger};
 use super::staged::Staged;
+use super::tally::Tally;
 use super::writer::Writer;
 
 /// Rows between two words of progress.
@@ -84,6 +85,7 @@ pub fn open(engine: Arc<dyn Engine>, options: Options, progress: &mut dyn FnMut(
         revision: AtomicI64::new(revision),
         compacted: AtomicI64::new(compacted),
         sizes,
+        tally: Tally::default(),
     };
     let reader = Reader { shared: Arc::new(shared) };
     let writer = Writer { reader: reader.clone(), staged: Staged::default(), revision, compacted, ledger, compactor, is_stamped };

@@ -28,6 +28,7 @@ use super::record;
 use super::revision::Revision;
 use super::scan::Scan;
 use super::sizes::{self, Sizes};
+use super::tally::Tally;
 use super::tree::Key;
 use super::writer::{Event, Previous};
 
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     pub revision: AtomicI64,
     pub compacted: AtomicI64,
     pub sizes: sizes::Published,
+    pub tally: Tally,
 }
 
 impl fmt::Debug for Shared {
@@ -108,6 +110,11 @@ impl Reader {
     /// Logical sizes, as etcd's file would have them (QUO-1b).
     pub fn sizes(&self) -> Sizes {
         self.shared.sizes.load()
+    }
+
+    /// What the store was asked to do since the start.
+    pub fn tally(&self) -> &Tally {
+        &self.shared.tally
     }
 
     pub fn counts(&self) -> Counts {

@@ -75,6 +75,7 @@ pub enum Step {
 
 impl Scan {
     pub(super) fn new(shared: Arc<Shared>, request: &RangeRequest) -> Result<Scan, Error> {
+        shared.tally.ranges.add(1);
         // In this order: the revision seen is then not below the compact revision seen.
         let compacted = shared.compacted.load(Ordering::Acquire);
         let revision = shared.revision.load(Ordering::Acquire);

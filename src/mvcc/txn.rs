@@ -3,6 +3,7 @@
 //! Writes: the batch, what the writer has staged. Everything it reads is the state after all earlier transactions, written yet
 //! or not. Dropping it takes nothing back: validation comes before the first change (TXN-13).
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use super::range::{Item, Plan};
 use super::record::{self, Encoded, Fields};
 use super::revision::Revision;
 use super::staged::{Change, Seen};
+use super::tally::{Count, Tally};
 use super::writer::{Event, Previous, Writer};
 
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct Txn<'a> {
     begin: i64,
     /// Changes so far; the next one's sub revision.
     sub: i64,
+    /// Operations so far.
+    operations: Cell<u64>,
 }
 
 /// A key as it is now.
@@ -81,7 +85,7 @@ pub enum RangeError {
 
 impl<'a> Txn<'a> {
     pub(super) fn new(writer: &'a mut Writer, batch: &'a mut Batch) -> Txn<'a> {
-        Txn { begin: writer.revision, writer, batch, sub: 0 }
+        Txn { begin: writer.revision, writer, batch, sub: 0, operations: Cell::new(0) }
     }
 
     /// The revision before this transaction.
@@ -123,6 +127,7 @@ impl<'a> Txn<'a> {
 
     /// A range that sees what the transaction has changed so far. Only the header's revision is set.
     pub fn range(&self, request: &RangeRequest) -> Result<hot::RangeResponse, RangeError> {
+        self.count(&self.tally().ranges);
         if request.revision > self.begin {
             return Err(Error::FutureRev.into());
         }
@@ -180,6 +185,8 @@ impl<'a> Txn<'a> {
                 record::decode(before).map(|fields| fields.value).ok_or_else(|| damaged(&key))?
             }
         };
+        self.count(&self.tally().puts);
+        self.tally().put_bytes.add((key.len() + value.len()) as u64);
         let modified = self.begin + 1;
         let (create, version) = previous.map_or((modified, 1), |current| (current.create, current.version + 1));
         let encoded = record::put(&Fields { key: &key, create, modified, version, value, lease });
@@ -190,6 +197,7 @@ impl<'a> Txn<'a> {
 
     /// Removes the keys alive now, in order (DEL-3).
     pub fn delete_range(&mut self, key: &[u8], range_end: &[u8], want_prev: bool) -> Result<Vec<Deleted>, storage::Error> {
+        self.count(&self.tally().deletes);
         let mut doomed = Vec::new();
         {
             let index = self.writer.reader.shared.index.read();
@@ -226,8 +234,20 @@ impl<'a> Txn<'a> {
 
     /// The revision that the response's header carries.
     pub fn end(self) -> i64 {
+        if self.operations.get() > 1 {
+            self.tally().txns.add(1);
+        }
         self.writer.ledger.store(self.batch);
         self.writer.revision
+    }
+
+    fn tally(&self) -> &Tally {
+        &self.writer.reader.shared.tally
+    }
+
+    fn count(&self, kind: &Count) {
+        kind.add(1);
+        self.operations.set(self.operations.get() + 1);
     }
 
     fn seen(&self, key: &[u8]) -> Option<Seen<'_>> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::applier::Applier;
+use super::metrics::Metrics;
 use super::open::{Opened, open};
 use super::pipeline::{self, Pipeline};
 use super::space::Space;
@@ -48,6 +49,9 @@ pub struct Options {
     pub max_request_bytes: usize,
     pub max_txn_ops: usize,
     pub wals_max: usize,
+    /// Applying a batch, or answering a unary call, that takes longer is told in the log.
+    pub warning_apply: Duration,
+    pub warning_unary: Duration,
     pub compaction: CompactionMode,
     pub sweep_records: usize,
     pub sweep_pause: Duration,
@@ -118,6 +122,7 @@ pub fn start(
     clock: Arc<dyn Clock>,
     hubs: impl FnOnce(&crate::mvcc::Reader) -> Hubs,
     seats: usize,
+    metrics: Metrics,
 ) -> Result<Arc<Node>, StartError> {
     private_dir(&options.data_dir)?;
     let member_dir = options.member_dir();
@@ -142,8 +147,10 @@ pub fn start(
         clock.clone(),
         // Bound: the inbox holds at most this many bytes of proposals.
         64 << 20,
+        metrics,
+        Space::new(&member_dir),
     );
-    if let Err(error) = Space::new(&member_dir).lay_ballast() {
+    if let Err(error) = pipeline.space.lay_ballast() {
         tracing::warn!(error = %error, "the ballast could not be laid");
     }
     let threads = pipeline.spawn(driver).map_err(StartError::Thread)?;
@@ -170,14 +177,21 @@ pub fn start(
 /// The engine writes a little when it is opened. On a full disk the ballast pays for that, so that a member can always start
 /// and be told to delete and compact.
 fn open_engine(db: &Path, space: &Space) -> Result<Arc<dyn Engine>, StartError> {
-    match RocksEngine::open(db, storage::rocks::Options::default()) {
+    let options = storage::rocks::Options::for_volume(space.volume().map_or(u64::MAX, |volume| volume.total));
+    match RocksEngine::open(db, options.clone()) {
         Err(storage::Error::NoSpace(why)) => {
             tracing::warn!(error = why, "the disk is full; the ballast is given up so that this member can start");
             space.drop_ballast().map_err(|source| StartError::Directory { path: db.to_owned(), source })?;
-            Ok(RocksEngine::open(db, storage::rocks::Options::default())?)
+            Ok(RocksEngine::open(db, options)?)
         }
         opened => Ok(opened?),
     }
+}
+
+/// What a restart may have to replay; less on a small volume, where the log must be given back early.
+fn debt_bytes_max(options: &Options) -> u64 {
+    let total = Space::new(&options.member_dir()).volume().map_or(u64::MAX, |volume| volume.total);
+    (total / 16).clamp(1 << 20, 32 << 20)
 }
 
 fn pipeline_options(options: &Options) -> pipeline::Options {
@@ -185,9 +199,10 @@ fn pipeline_options(options: &Options) -> pipeline::Options {
         tick: options.heartbeat,
         sweep_records: options.sweep_records,
         sweep_pause: options.sweep_pause,
-        debt_bytes_max: 32 << 20,
+        debt_bytes_max: debt_bytes_max(options),
         debt_entries_max: 50_000,
         idle_flush: Duration::from_secs(30),
         wals_max: options.wals_max,
+        warning_apply: options.warning_apply,
     }
 }

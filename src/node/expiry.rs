@@ -57,7 +57,7 @@ async fn revoke_expired(seat: &Seat) {
             under_way.push(async move { (id, seat.propose_field(Field::LeaseRevoke, LeaseRevokeRequest { id }).await) });
         }
         match under_way.next().await {
-            Some((_, Ok(_))) => {}
+            Some((_, Ok(_))) => seat.node.pipeline.metrics.leases_expired.inc(),
             // Revoked meanwhile, or named again after a while.
             Some((id, Err(error))) => tracing::debug!(lease = format_args!("{id:x}"), error = %error, "an expired lease was not revoked"),
             None if found == 0 => return,

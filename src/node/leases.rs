@@ -15,7 +15,11 @@ const REVOKE_LOOK: Duration = Duration::from_millis(5);
 impl Node {
     /// A keepalive, answered from memory.
     pub fn renew(&self, id: i64) -> Renewal {
-        self.deadlines.renew(id, self.clock.now())
+        let renewal = self.deadlines.renew(id, self.clock.now());
+        if matches!(renewal, Renewal::Renewed { .. }) {
+            self.pipeline.metrics.lease_renewals.inc();
+        }
+        renewal
     }
 
     /// Whole seconds that a lease has left; may be 0 or less between expiry and revoke (LSE-18).

@@ -16,6 +16,7 @@ mod flushed;
 mod hash;
 mod inbox;
 mod leases;
+mod metrics;
 mod monitor;
 mod open;
 mod pipeline;
@@ -40,6 +41,7 @@ pub use bootstrap::{Options, StartError, start};
 pub use compactor::{Compactor, Mode as CompactionMode};
 pub use expiry::take_over;
 pub use flushed::{Flushed, flushed};
+pub use metrics::Metrics;
 pub use monitor::{publish, raise_no_space, set_cluster_version};
 pub use open::{Opened, open};
 pub use pipeline::Pipeline;
@@ -143,7 +145,7 @@ impl Node {
 
     /// Whether a write of this cost fits; what costs nothing always does (QUO-2).
     pub fn fits(&self, cost: u64) -> bool {
-        !self.quota().is_exceeded(self.reader.sizes().db_size, cost)
+        !(self.quota().is_exceeded(self.reader.sizes().db_size, cost) || cost > 0 && self.pipeline.is_low_on_space())
     }
 
     /// A read of the state engine failed. Nothing is known to be wrong with what was acknowledged, so the member answers and stays.
@@ -170,7 +172,18 @@ impl Node {
 
     /// HSH-1. Reads the whole store.
     pub fn hash(&self) -> Result<u32, crate::storage::Error> {
-        hash::whole_state(&*self.engine.view())
+        let began = self.clock.now();
+        let hash = hash::whole_state(&*self.engine.view());
+        self.pipeline.metrics.hash.observe(self.clock.now().saturating_sub(began).as_secs_f64());
+        hash
+    }
+
+    /// HSH-2. Reads the whole history.
+    pub fn hash_kv(&self, revision: i64) -> Result<mvcc::HashKv, mvcc::HashError> {
+        let began = self.clock.now();
+        let hash = self.reader.hash_kv(revision);
+        self.pipeline.metrics.hash_kv.observe(self.clock.now().saturating_sub(began).as_secs_f64());
+        hash
     }
 
     pub fn is_defragmenting(&self) -> bool {

@@ -3,14 +3,12 @@
 //!
 //! Writes: proposals. Reads: the state machine's read sides, the file system's free space.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
 use super::seat::Seat;
-use super::space::Space;
 use crate::membership::Version;
 use crate::watch::Leadership;
 use crate::wire::error::Error;
@@ -81,10 +79,12 @@ async fn follow_leadership(seat: Seat) {
 /// Runs on one runtime for as long as the node lives.
 pub async fn run(seat: Seat) {
     tokio::spawn(follow_leadership(seat.clone()));
-    let space = Arc::new(Space::new(&seat.node.options.member_dir()));
     let mut look: Option<JoinHandle<()>> = None;
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = seat.node.pipeline.look_at_space.notified() => {}
+        }
         if seat.node.is_stopping() {
             return;
         }
@@ -94,40 +94,33 @@ pub async fn run(seat: Seat) {
         }
         // In a task of its own: on a full disk a look may wait for a reply, and the end of that wait comes from the lines above.
         if look.as_ref().is_none_or(JoinHandle::is_finished) {
-            let (seat, space) = (seat.clone(), space.clone());
-            look = Some(tokio::spawn(async move { look_at_space(&seat, &space).await }));
+            let seat = seat.clone();
+            look = Some(tokio::spawn(async move { look_at_space(&seat).await }));
         }
     }
 }
 
-async fn look_at_space(seat: &Seat, space: &Space) {
-    let refused = seat.node.pipeline.no_space.swap(false, Ordering::AcqRel);
+async fn look_at_space(seat: &Seat) {
+    let pipeline = &seat.node.pipeline;
+    let refused = pipeline.no_space.swap(false, Ordering::AcqRel);
     if refused {
         tracing::warn!("a write met a full disk; the ballast is given up so that deletes and a compaction still fit");
-        if let Err(error) = space.drop_ballast() {
+        if let Err(error) = pipeline.space.drop_ballast() {
             tracing::warn!(error = %error, "the ballast could not be removed");
         }
     }
-    let mut low = is_low(space);
-    if (refused || low) && seat.node.pipeline.has_spare_segments() {
+    let getting_low = pipeline.space.volume().is_ok_and(|volume| volume.is_getting_low());
+    if (refused || getting_low) && pipeline.has_spare_segments() {
         // Old segments of the log are kept for the curious only; they go before anybody is refused.
         let node = seat.node.clone();
-        if tokio::task::spawn_blocking(move || node.pipeline.give_back()).await.is_ok() {
-            low = is_low(space);
-        }
+        // An error means that the runtime ends.
+        let _ = tokio::task::spawn_blocking(move || node.pipeline.give_back()).await;
     }
-    if refused || low {
+    if pipeline.note_space() || refused {
         raise_no_space(seat).await;
-    } else if let Err(error) = space.lay_ballast() {
+    } else if let Err(error) = pipeline.space.lay_ballast() {
         tracing::debug!(error = %error, "the ballast could not be laid");
     }
-}
-
-fn is_low(space: &Space) -> bool {
-    space.volume().map(|volume| volume.is_low()).unwrap_or_else(|error| {
-        tracing::debug!(error = %error, "free space could not be read");
-        false
-    })
 }
 
 /// Raises NOSPACE for this member, unless it stands already (QUO-3, ALM-3).

@@ -16,10 +16,14 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::applier::{Applier, Outcome};
 use super::flushed::{Flushed, flushed};
 use super::inbox::{ConfRequest, Inbox};
+use super::metrics::Metrics;
 use super::shared::Watermarks;
+use super::space::Space;
 use super::stage::Stage;
 use super::waiters::Mailbox;
 use crate::clock::Clock;
@@ -39,6 +43,8 @@ const APPLY_QUEUE_MAX: usize = 64;
 /// Bound: entries in one engine batch.
 const BATCH_ENTRIES_MAX: usize = 1000;
 const RETRY_STALL: Duration = Duration::from_millis(1);
+/// A fast writer fills a small volume between two looks of the monitor, so the log looks too, after so many bytes.
+const LOOK_EVERY_BYTES: u64 = 1 << 20;
 const RETRY_NO_SPACE: Duration = Duration::from_millis(50);
 
 pub struct Options {
@@ -52,6 +58,8 @@ pub struct Options {
     /// .. or when nothing was written for this long.
     pub idle_flush: Duration,
     pub wals_max: usize,
+    /// A batch that takes longer to apply is told.
+    pub warning_apply: Duration,
 }
 
 struct LogJob {
@@ -69,6 +77,13 @@ pub struct Pipeline {
     pub hubs: Hubs,
     clock: Arc<dyn Clock>,
     options: Options,
+    pub metrics: Metrics,
+    pub space: Space,
+    /// The log's volume is below the low-water mark, or was when it was last looked at.
+    low_space: AtomicBool,
+    /// The monitor is to look at the disk before its time.
+    pub look_at_space: Notify,
+    looked_at: AtomicU64,
     log_bytes: AtomicU64,
     log_segments: AtomicUsize,
     debt_bytes: AtomicU64,
@@ -102,6 +117,8 @@ impl Pipeline {
         deadlines: Arc<Deadlines>,
         clock: Arc<dyn Clock>,
         inbox_bytes_max: usize,
+        metrics: Metrics,
+        space: Space,
     ) -> Arc<Pipeline> {
         Arc::new(Pipeline {
             inbox: Inbox::new(inbox_bytes_max),
@@ -113,6 +130,11 @@ impl Pipeline {
             hubs,
             clock,
             options,
+            metrics,
+            space,
+            low_space: AtomicBool::new(false),
+            look_at_space: Notify::new(),
+            looked_at: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
             log_segments: AtomicUsize::new(0),
             debt_bytes: AtomicU64::new(0),
@@ -149,13 +171,41 @@ impl Pipeline {
         self.mailboxes.iter().map(|mailbox| mailbox.waiting()).sum()
     }
 
+    /// Whether puts are to be refused for want of space, before they meet it. Before it refuses it looks again, so that the
+    /// first put after the way out of a full disk is not refused for what was.
+    pub fn is_low_on_space(&self) -> bool {
+        self.low_space.load(Ordering::Acquire) && self.note_space()
+    }
+
+    /// Looks at the volume. Answers whether it is low.
+    pub fn note_space(&self) -> bool {
+        match self.space.volume() {
+            Ok(volume) => {
+                self.low_space.store(volume.is_low(), Ordering::Release);
+                if volume.is_getting_low() && self.has_spare_segments() {
+                    self.look_at_space.notify_one();
+                }
+                volume.is_low()
+            }
+            Err(error) => {
+                tracing::debug!(error = %error, "free space could not be read");
+                false
+            }
+        }
+    }
+
     /// Bytes written to the log since the start. Never waits for the log, which holds its own cell while the disk is full.
     pub fn log_bytes(&self) -> u64 {
         self.log_bytes.load(Ordering::Relaxed)
     }
 
     fn note_log(&self, log: &LogStage) {
-        self.log_bytes.store(log.wal().bytes_written(), Ordering::Relaxed);
+        let written = log.wal().bytes_written();
+        self.log_bytes.store(written, Ordering::Relaxed);
+        if written - self.looked_at.load(Ordering::Relaxed) >= LOOK_EVERY_BYTES {
+            self.looked_at.store(written, Ordering::Relaxed);
+            self.note_space();
+        }
         self.log_segments.store(log.wal().segments(), Ordering::Relaxed);
     }
 
@@ -247,6 +297,7 @@ impl Pipeline {
     fn note_status(&self, status: crate::consensus::Status) {
         let old = self.marks.status();
         if status.leader != old.leader && status.leader != 0 {
+            self.metrics.leader_changes.inc();
             tracing::info!("raft.node: elected leader {:x} at term {}", status.leader, status.term);
         }
         if status.role != old.role {
@@ -262,7 +313,9 @@ impl Pipeline {
     // === log ===
 
     fn append(&self, log: &mut LogStage, append: &Append) -> Result<(), LogError> {
+        let began = self.clock.now();
         let done = log.append(append);
+        self.metrics.log_write.observe(self.clock.now().saturating_sub(began).as_secs_f64());
         if matches!(done, Err(LogError::NoSpace)) {
             self.no_space.store(true, Ordering::Release);
             // Segments kept only for the curious are the first to go. An error of it is met again by the next try.
@@ -280,7 +333,9 @@ impl Pipeline {
         if let Err(error) = log.sync() {
             fail_stop("the write-ahead log could not be synced", &error);
         }
-        log.note_sync(self.clock.now().saturating_sub(began));
+        let took = self.clock.now().saturating_sub(began);
+        self.metrics.log_sync.observe(took.as_secs_f64());
+        log.note_sync(took);
     }
 
     fn run_log(&self) {
@@ -335,12 +390,29 @@ impl Pipeline {
 
     fn apply(&self, applier: &mut Applier, entries: &[Entry]) {
         for chunk in entries.chunks(BATCH_ENTRIES_MAX) {
+            let began = self.clock.now();
             let mut conf = |change| self.ask_driver(change);
             if let Err(fault) = applier.stage(chunk, &mut conf) {
                 fail_stop("an entry could not be applied", &fault);
             }
             self.settle(applier);
+            let took = self.clock.now().saturating_sub(began);
+            if took > self.options.warning_apply {
+                self.warn_slow_apply(took, chunk);
+            }
         }
+    }
+
+    #[cold]
+    fn warn_slow_apply(&self, took: Duration, entries: &[Entry]) {
+        self.metrics.slow_applies.inc();
+        tracing::warn!(
+            took = ?took,
+            "expected-duration" = ?self.options.warning_apply,
+            entries = entries.len(),
+            bytes = entries.iter().map(|entry| entry.data.len()).sum::<usize>(),
+            "apply request took too long"
+        );
     }
 
     fn ask_driver(&self, change: ConfChange) -> raftpb::ConfState {
@@ -354,6 +426,7 @@ impl Pipeline {
 
     /// Writes what is staged and lets it be seen, in the order that REV-19 and I6 ask for.
     fn settle(&self, applier: &mut Applier) {
+        let began = self.clock.now();
         while let Err(error) = applier.write() {
             match error {
                 // The same batch is held and tried again; nothing has moved (D2).
@@ -369,6 +442,7 @@ impl Pipeline {
                 storage::Error::Fault(_) => fail_stop("the state engine failed", &error),
             }
         }
+        self.metrics.engine_write.observe(self.clock.now().saturating_sub(began).as_secs_f64());
         let mut outcome = applier.merge();
         if let Some(events) = outcome.events.take() {
             self.marks.set_offered(events.last);
@@ -384,6 +458,7 @@ impl Pipeline {
 
     fn deliver(&self, mut outcome: Outcome) {
         if !outcome.lease.is_empty() {
+            self.metrics.note_leases(&outcome.lease);
             self.move_deadlines(&outcome.lease);
         }
         let count = self.mailboxes.len() as u64;
@@ -427,6 +502,7 @@ impl Pipeline {
 
     fn run_applier(&self) {
         self.applier.adopt();
+        let mut sweep_began = None;
         loop {
             let sweeping = self.sweeping.load(Ordering::Acquire);
             let patience = if sweeping { self.options.sweep_pause } else { Duration::from_secs(1) };
@@ -441,9 +517,16 @@ impl Pipeline {
                 None if self.stopping.load(Ordering::Acquire) && self.log.len() == 0 && self.applier.len() == 0 => break,
                 None if sweeping => {
                     let mut applier = self.applier.enter();
+                    let slice_began = self.clock.now();
+                    let began = *sweep_began.get_or_insert(slice_began);
                     let more = applier.stage_sweep(self.options.sweep_records);
                     self.settle(&mut applier);
+                    let now = self.clock.now();
+                    self.metrics.sweep_slice.observe(now.saturating_sub(slice_began).as_secs_f64() * 1000.0);
                     if !more {
+                        sweep_began = None;
+                        self.metrics.sweep.observe(now.saturating_sub(began).as_secs_f64() * 1000.0);
+                        self.metrics.sweep_ended.set(self.clock.unix().as_secs() as i64);
                         self.sweeping.store(false, Ordering::Release);
                     }
                 }
@@ -524,7 +607,9 @@ impl Pipeline {
     /// Rewrites the engine's files and lets the logical size fall (BAK-6). Blocks the caller, nobody else.
     pub fn defragment(&self) -> Result<(), storage::Error> {
         let engine = self.applier.enter().engine().clone();
+        let began = self.clock.now();
         engine.defragment()?;
+        self.metrics.defragment.observe(self.clock.now().saturating_sub(began).as_secs_f64());
         let mut applier = self.applier.enter();
         applier.stage_defragmented();
         self.settle(&mut applier);

@@ -69,9 +69,14 @@ impl Seat {
         let reply = self.mailbox.park(id, self.node.clock.now() + self.node.options.request_timeout);
         if !self.node.pipeline.inbox.propose(Bytes::from(data)) {
             self.mailbox.forget(id);
+            self.node.pipeline.metrics.proposals_failed.inc();
             return Err(if self.node.is_stopping() { Error::Stopped } else { Error::RequestTooManyRequests });
         }
         match reply.await {
+            Ok(Err(Error::Timeout)) => {
+                self.node.pipeline.metrics.proposals_failed.inc();
+                Err(Error::Timeout)
+            }
             Ok(reply) => reply,
             Err(_) => Err(Error::Stopped),
         }

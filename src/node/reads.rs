@@ -40,8 +40,12 @@ impl Seat {
         match timeout(self.node.options.request_timeout, ready).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(Error::Stopped),
-            Err(_) if marks.status().leader == 0 => Err(Error::NoLeader),
-            Err(_) => Err(Error::Timeout),
+            Err(_) => {
+                let metrics = &self.node.pipeline.metrics;
+                metrics.reads_failed.inc();
+                metrics.reads_slow.inc();
+                Err(if marks.status().leader == 0 { Error::NoLeader } else { Error::Timeout })
+            }
         }
     }
 

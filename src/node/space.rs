@@ -19,7 +19,7 @@ const BALLAST_BYTES_MAX: u64 = 32 << 20;
 const LOW_WATER_BYTES_MAX: u64 = 128 << 20;
 /// On a small volume the marks are parts of it. The log's segments and the flushes shrink with it too (`wal`), and a mark of
 /// 128 MiB on a tmpfs of 200 MB would forbid writes for good.
-const LOW_WATER_PART: u64 = 8;
+const LOW_WATER_PART: u64 = 5;
 const BALLAST_PART: u64 = 4;
 
 /// What the file system says of a volume, in bytes.
@@ -37,6 +37,11 @@ impl Volume {
 
     pub fn is_low(self) -> bool {
         self.free < self.low_water()
+    }
+
+    /// Time to give old segments of the log back, so that nobody has to be refused.
+    pub fn is_getting_low(self) -> bool {
+        self.free < 2 * self.low_water()
     }
 
     fn ballast(self) -> u64 {
@@ -132,7 +137,7 @@ mod tests {
     #[test]
     fn the_marks_are_parts_of_a_small_volume_and_fixed_on_a_large_one() {
         let small = Volume { total: 160 << 20, free: 100 << 20 };
-        assert_eq!((small.low_water(), small.ballast()), (20 << 20, 5 << 20));
+        assert_eq!((small.low_water(), small.ballast()), (32 << 20, 8 << 20));
         assert!(!small.is_low() && small.has_room_for_ballast());
         let large = Volume { total: 1 << 40, free: 127 << 20 };
         assert_eq!((large.low_water(), large.ballast()), (128 << 20, 32 << 20));

@@ -6,15 +6,18 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
+use super::calls::Calls;
 use super::checks::{self, Call};
 use super::framing::Framed;
 use crate::api;
+use crate::clock::Clock;
 use crate::node::Seat;
 use crate::watch::Station;
 use crate::wire::service::{Method, Service as Name, election, etcd, health, lock};
@@ -32,11 +35,15 @@ pub struct Grpc {
     lock: lock::lock_server::LockServer<api::recipes::LockService>,
     election: election::election_server::ElectionServer<api::recipes::ElectionService>,
     receive_max: usize,
+    calls: Arc<Calls>,
+    clock: Arc<dyn Clock>,
+    warning_unary: Duration,
 }
 
 impl Grpc {
     /// `receive_max`: the largest message taken, in bytes (GRP-6).
-    pub fn new(seat: Seat, station: Arc<Station>, receive_max: usize) -> Grpc {
+    pub fn new(seat: Seat, station: Arc<Station>, receive_max: usize, calls: Arc<Calls>) -> Grpc {
+        let (clock, warning_unary) = (seat.node.clock.clone(), seat.node.options.warning_unary);
         use api::{auth, cluster, health as health_api, kv, lease, maintenance, recipes};
         macro_rules! server {
             ($server:path, $service:expr) => {{
@@ -58,15 +65,23 @@ impl Grpc {
             lock: server!(lock::lock_server::LockServer, recipes::LockService),
             election: server!(election::election_server::ElectionServer, recipes::ElectionService),
             receive_max,
+            calls,
+            clock,
+            warning_unary,
         }
     }
 
-    /// Answers one call.
+    /// Answers one call, counted and timed.
     pub async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let Call { method: Method { service, kind }, is_encoded } = match checks::check(&request) {
             Ok(call) => call,
             Err(refusal) => return Ok(*refusal),
         };
+        let counted = self.calls.find(request.uri().path());
+        if let Some(counted) = counted {
+            counted.started.inc();
+        }
+        let began = self.clock.now();
         let request = request.map(|body| Framed::new(body, kind, is_encoded, self.receive_max));
         let answer = match service {
             Name::KV => self.kv.clone().call(request),
@@ -79,7 +94,11 @@ impl Grpc {
             Name::Lock => self.lock.clone().call(request),
             Name::Election => self.election.clone().call(request),
         };
-        Ok(checks::translate(answer.await?, self.receive_max))
+        let response = checks::translate(answer.await?, self.receive_max);
+        if let Some(counted) = counted {
+            counted.note_answer(response.headers(), self.clock.now().saturating_sub(began), self.warning_unary);
+        }
+        Ok(response)
     }
 }
 

@@ -5,6 +5,7 @@
 //!   stop:   streams told -> listeners closed -> connections drained -> node (last flush) -> runtimes
 //! ```
 
+mod calls;
 mod checks;
 mod connection;
 mod framing;
@@ -30,7 +31,8 @@ use crate::metrics::Registry;
 use crate::node::{self, CompactionMode, Node, Seat};
 use crate::release;
 use crate::watch::Station;
-use connection::Services;
+use calls::Calls;
+use connection::{Services, Traffic};
 use grpc::Grpc;
 use listener::{Desk, Listener};
 use probe::Probe;
@@ -84,6 +86,8 @@ fn node_options(config: &Config) -> node::Options {
         max_request_bytes: config.request_bytes_max,
         max_txn_ops: config.txn_ops_max,
         wals_max: config.wals_max.map_or(usize::MAX, |max| max as usize),
+        warning_apply: config.warning_apply,
+        warning_unary: config.warning_unary_request,
         compaction: match config.auto_compaction {
             AutoCompaction::Off => CompactionMode::Off,
             AutoCompaction::Periodic(period) => CompactionMode::Periodic(period),
@@ -150,6 +154,7 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
     let listeners = first.block_on(Listeners::bind(config))?;
     // The hubs must exist before the applier, which offers them events from its first batch on.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let registry = Registry::default();
     let hub_options = watch_options(config);
     let mut stations = Vec::new();
     let node = node::start(
@@ -161,16 +166,17 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
             hubs
         },
         count,
+        node::Metrics::new(&registry),
     )?;
-    let registry = Registry::default();
-    metrics::register(&node, &registry);
+    let traffic = Arc::default();
+    metrics::register(&node, config, &traffic, &registry);
     let seats = node.seats();
     for ((seat, station), thread) in seats.iter().zip(&stations).zip(&threads) {
         thread.handle().spawn(seat.mailbox.clone().open());
         thread.handle().spawn(station.clone().run(node.leadership()));
     }
 
-    let desks = desks(config, &node, &seats, stations, &threads, &registry);
+    let desks = desks(config, &node, &seats, stations, &threads, &registry, &traffic);
     let member = first.spawn(serve(node.clone(), seats, desks, listeners, stop));
     let served = first.block_on(member);
     node.stop();
@@ -188,12 +194,14 @@ fn desks(
     stations: Vec<Arc<Station>>,
     threads: &[Thread],
     registry: &Registry,
+    traffic: &Arc<Traffic>,
 ) -> Vec<Desk> {
     let command_line = std::env::args().collect();
     let pages = Pages::new(Arc::new(Probe::new(seats[0].clone())), registry, command_line);
     let guard = Guard { hosts: config.host_whitelist.clone(), origins: config.cors.clone(), is_tls: false };
     let router = guard.before(pages.client());
     let keepalive = config.keepalive.interval.zip(config.keepalive.timeout);
+    let calls = Arc::new(Calls::new(registry));
     let receive_max = node.options.max_request_bytes + GRPC_OVERHEAD_BYTES;
     seats
         .iter()
@@ -202,8 +210,9 @@ fn desks(
         .map(|((seat, station), thread)| Desk {
             handle: thread.handle().clone(),
             services: Arc::new(Services {
-                grpc: Some(Grpc::new(seat.clone(), station, receive_max)),
+                grpc: Some(Grpc::new(seat.clone(), station, receive_max, calls.clone())),
                 http: Some(router.clone()),
+                traffic: traffic.clone(),
                 concurrent_streams_max: config.concurrent_streams_max,
                 keepalive,
             }),

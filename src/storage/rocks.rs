@@ -48,6 +48,15 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// On a small volume less is held back in memory: what is not in files yet must find room in what the low-water mark leaves.
+    pub fn for_volume(total_bytes: u64) -> Options {
+        let options = Options::default();
+        let write_buffer_bytes = usize::try_from(total_bytes / 24).map_or(options.write_buffer_bytes, |part| part.max(1 << 20));
+        Options { write_buffer_bytes: options.write_buffer_bytes.min(write_buffer_bytes), ..options }
+    }
+}
+
 struct Files {
     db: DB,
     cache: Cache,

@@ -164,7 +164,7 @@ fn first_records(metadata: &[u8], entries: &[LogEntry], hard_state: HardState) -
 /// most of it to the state, and small segments are given back sooner. Readers, etcd's own among them, take any size.
 fn sized(fs: &dyn FileSystem, dir: &Path, options: Options) -> Result<Options, Error> {
     let free = fs.free_bytes(dir).map_err(|error| Error::io(dir, "measure", error))?;
-    let fits = free.map_or(u64::MAX, |free| (free / 4).max(SEGMENT_BYTES_MIN));
+    let fits = free.map_or(u64::MAX, |free| (free / 8).max(SEGMENT_BYTES_MIN));
     Ok(Options { segment_bytes: options.segment_bytes.min(fits) })
 }
 

@@ -136,15 +136,7 @@ impl Server {
 
     /// Connects lazily, with messages of any size.
     pub fn clients(&self) -> Clients {
-        let channel = Endpoint::from_shared(self.endpoint()).expect("a URL").connect_timeout(Duration::from_secs(5)).connect_lazy();
-        Clients {
-            kv: KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-            watch: WatchClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-            lease: LeaseClient::new(channel.clone()),
-            cluster: ClusterClient::new(channel.clone()),
-            maintenance: MaintenanceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-            channel,
-        }
+        Clients::to(&self.endpoint())
     }
 
     /// True while the process has not ended.
@@ -255,7 +247,20 @@ impl Drop for Server {
 // === impl Clients ===
 
 impl Clients {
-    async fn announced(&mut self) -> Result<StatusResponse, Status> {
+    /// Connects lazily, with messages of any size.
+    pub fn to(endpoint: &str) -> Clients {
+        let channel = Endpoint::from_shared(endpoint.to_owned()).expect("a URL").connect_timeout(Duration::from_secs(5)).connect_lazy();
+        Clients {
+            kv: KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            watch: WatchClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            lease: LeaseClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel.clone()),
+            maintenance: MaintenanceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            channel,
+        }
+    }
+
+    pub async fn announced(&mut self) -> Result<StatusResponse, Status> {
         let read = RangeRequest { key: "readiness".into(), ..Default::default() };
         let asked = async {
             self.kv.range(read).await?;
@@ -281,7 +286,7 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
 }
 
 /// A port below the range from which the system takes the ports of outgoing connections, so that it stays free for a restart.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = rand::rng().random_range(10_000..32_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

@@ -80,6 +80,8 @@ pub enum Phase {
 /// What a member is told.
 pub fn options() -> node::Options {
     node::Options {
+        warning_apply: Duration::from_millis(100),
+        warning_unary: Duration::from_millis(300),
         name: "sim".into(),
         data_dir: PathBuf::from("/data"),
         wal_dir: PathBuf::from("/data/member/wal"),
