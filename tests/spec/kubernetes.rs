@@ -241,11 +241,11 @@ impl Registry {
         let key = Bytes::from("compact_rev_key");
         let mut versions = [0, 0];
         for round in 0..3 {
-            for server in 0..2 {
+            for version in &mut versions {
                 let is_next = Compare {
                     key: key.clone(),
                     target: CompareTarget::Version.into(),
-                    target_union: Some(TargetUnion::Version(versions[server])),
+                    target_union: Some(TargetUnion::Version(*version)),
                     ..Default::default()
                 };
                 let put = PutRequest { key: key.clone(), value: format!("{round}").into(), ..Default::default() };
@@ -257,7 +257,7 @@ impl Registry {
                 };
                 let response = self.txn("compaction race", request).await;
                 if response.succeeded {
-                    versions[server] += 1;
+                    *version += 1;
                     let at = inner_revision(&response) - 20;
                     for _ in 0..2 {
                         let compacted = self.clients.kv.compact(CompactionRequest { revision: at, physical: false }).await;
@@ -265,7 +265,7 @@ impl Registry {
                         self.note(format!("compact {at}: {:?}", told.map_err(|status| (status.code(), status.message().to_owned()))));
                     }
                 } else if let Some(Response::ResponseRange(read)) = response.responses.into_iter().next().and_then(|op| op.response) {
-                    versions[server] = read.kvs[0].version;
+                    *version = read.kvs[0].version;
                 }
             }
         }
