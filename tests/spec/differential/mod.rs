@@ -20,7 +20,7 @@ use std::{
 
 use etcd::wire::etcdserverpb::{AlarmRequest, PutRequest, RangeRequest, WatchCreateRequest};
 
-use self::generate::{FUTURE_STREAMS, SHARED_STREAMS, World};
+use self::generate::{FUTURE_STREAMS, SHARED_STREAMS, World, deletes_from_a_key_on};
 use crate::{
     harness::{
         self,
@@ -137,6 +137,7 @@ impl Run {
                 world.generated_leases.push(*number);
                 world.generated_count += 1;
             }
+            Op::Txn(request) if deletes_from_a_key_on(request) => world.replaced.extend(answer.revision),
             Op::Revoke(LeaseRef::Chosen(id)) => world.chosen_leases.retain(|lease| lease != id),
             Op::Revoke(LeaseRef::Generated(number)) => world.generated_leases.retain(|lease| lease != number),
             _ => {}
@@ -201,7 +202,7 @@ impl Run {
             let live = self.both(stream).1.live();
             if ours != reference {
                 let ids: Vec<_> = reference.keys().chain(ours.keys()).filter(|id| ours.get(id) != reference.get(id)).collect();
-                let show = |seen: Option<_>| shortened(&format!("{seen:#?}"), 6_000);
+                let show = |seen: Option<_>| format!("{seen:#?}");
                 let id = ids[0];
                 let what = format!("watcher {id} of stream {stream}, level {are_level:?} at {revision}");
                 self.differ(&what, &show(ours.get(id)), &show(reference.get(id)));
@@ -237,6 +238,10 @@ impl Run {
 
     fn differ(&self, what: &str, ours: &str, reference: &str) -> ! {
         let past: Vec<_> = self.past.iter().map(String::as_str).collect();
+        // Long answers are shown from a little before the first difference on.
+        let same = ours.lines().zip(reference.lines()).take_while(|(one, other)| one == other).count();
+        let from = |text: &str| text.lines().skip(same.saturating_sub(12)).collect::<Vec<_>>().join("\n");
+        let (ours, reference) = (&from(ours), &from(reference));
         panic!(
             "ETCD_DIFF_SEED={} step {} (revision {}, compacted {}): the answers differ\n--- operations before\n{}\n--- asked\n{}\n--- ours\n{}\n--- reference\n{}",
             self.seed,
@@ -245,8 +250,8 @@ impl Run {
             self.world.compacted,
             past.join("\n"),
             shortened(what, 4_000),
-            shortened(ours, 8_000),
-            shortened(reference, 8_000),
+            shortened(ours, 3_000),
+            shortened(reference, 3_000),
         );
     }
 }
