@@ -71,7 +71,7 @@ impl World {
             270..510 => Op::Put(self.put()),
             510..580 => Op::DeleteRange(self.delete_range()),
             580..750 => Op::Txn(self.txn(0)),
-            750..785 => Op::HashKv(self.a_revision_to_hash()),
+            750..785 => self.a_revision_to_hash().map_or(Op::Leases, Op::HashKv),
             785..795 => self.compact(),
             795..825 => self.grant(),
             825..845 => Op::Revoke(self.a_lease()),
@@ -140,9 +140,12 @@ impl World {
 
     /// None that was compacted at. Quirk not kept: HSH-2, there the reference answers what its compaction had hashed by the way,
     /// with another compact_revision, until it restarts.
-    fn a_revision_to_hash(&mut self) -> i64 {
+    /// Nor one that deleted a key and put it again: the reference counts that key as gone there, which decides what it hashes.
+    fn a_revision_to_hash(&mut self) -> Option<i64> {
         let revision = self.a_revision();
-        if self.compactions.contains(&revision) { 0 } else { revision }
+        let hashed = if revision <= 0 { self.revision } else { revision };
+        let is_odd = [revision, hashed].iter().any(|at| self.compactions.contains(at)) || self.replaced.contains(&hashed);
+        (!is_odd).then_some(revision)
     }
 
     fn filter_revision(&mut self) -> i64 {
