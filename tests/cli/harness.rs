@@ -1,6 +1,6 @@
 //! A member to talk to, and etcdctl talking to it.
 //!
-//!   Member::start() --> server program on free ports, in a directory of its own
+//!   Member::start(..) --> server program on free ports, in a directory of its own
 //!   member.ctl(..)  --> Ran { code, stdout, stderr }, ids and addresses masked
 //!   member.begin(..) -> Running: lines come one by one
 
@@ -9,7 +9,7 @@ use std::{
     ffi::OsString,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -17,6 +17,7 @@ use std::{
 use tempfile::TempDir;
 
 pub struct Member {
+    program: PathBuf,
     dir: TempDir,
     client_port: u16,
     peer_port: u16,
@@ -39,11 +40,11 @@ pub struct Running {
     lines: BufReader<ChildStdout>,
 }
 
-/// The server program: the test suite is the same for every one that claims to be etcd.
-fn server_program() -> PathBuf {
-    match env::var_os("ETCD_SERVER") {
+/// The real etcd, or the program that `ETCD_REFERENCE` names in its place.
+pub fn reference() -> PathBuf {
+    match env::var_os("ETCD_REFERENCE") {
         Some(path) => path.into(),
-        None => etcd_bin_vendored::etcd_bin_path().expect("there is a real etcd for this platform, or ETCD_SERVER names one").to_path_buf(),
+        None => etcd_bin_vendored::etcd_bin_path().expect("there is a real etcd for this platform").to_path_buf(),
     }
 }
 
@@ -61,9 +62,16 @@ pub fn free_port() -> u16 {
 }
 
 impl Member {
-    pub fn start() -> Member {
+    pub fn start(program: &Path) -> Member {
         let dir = TempDir::new().expect("a directory can be made");
-        let mut member = Member { dir, client_port: free_port(), peer_port: free_port(), server: None, masks: Vec::new() };
+        let mut member = Member {
+            program: program.to_path_buf(),
+            dir,
+            client_port: free_port(),
+            peer_port: free_port(),
+            server: None,
+            masks: Vec::new(),
+        };
         member.run_server();
         member.masks = member.learn_masks();
         member
@@ -72,7 +80,7 @@ impl Member {
     fn run_server(&mut self) {
         let (client, peer) = (format!("http://127.0.0.1:{}", self.client_port), format!("http://127.0.0.1:{}", self.peer_port));
         let log = std::fs::File::create(self.dir.path().join("log")).expect("the log can be written");
-        let mut server = Command::new(server_program());
+        let mut server = Command::new(&self.program);
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
             server.env_remove(name);
         }
@@ -189,6 +197,12 @@ impl Ran {
         assert_eq!(self.code, Some(code), "{self:?}");
         let errors: String = self.stderr.lines().filter(|line| !line.starts_with("{\"level\"")).map(|line| format!("{line}\n")).collect();
         assert!(errors.starts_with(stderr), "expected {stderr:?}\nbut got {errors:?}");
+    }
+
+    /// The output with one text for another.
+    pub fn with(mut self, found: &str, instead: &str) -> Ran {
+        self.stdout = self.stdout.replace(found, instead);
+        self
     }
 
     /// Numbers that depend on time replaced by N: those that follow one of `names`.

@@ -1,10 +1,8 @@
 //! get, put, del and compaction.
 
-use crate::harness::Member;
-
 #[test]
 fn a_key_is_put_read_and_deleted() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl(&["put", "hello", "hello,etcd"]).says("OK\n");
     m.ctl(&["get", "hello"]).says("hello\nhello,etcd\n");
     m.ctl(&["put", "hello", "again", "--prev-kv"]).says("OK\nhello\nhello,etcd\n");
@@ -15,7 +13,7 @@ fn a_key_is_put_read_and_deleted() {
 
 #[test]
 fn several_keys_are_read_by_range_prefix_and_from_a_key_on() {
-    let m = Member::start();
+    let m = super::start();
     for i in ["1", "2", "3"] {
         m.ctl(&["put", &format!("h{i}"), i]).says("OK\n");
     }
@@ -33,7 +31,7 @@ fn several_keys_are_read_by_range_prefix_and_from_a_key_on() {
 
 #[test]
 fn answers_in_json_are_those_of_gos_encoder() {
-    let m = Member::start();
+    let m = super::start();
     let header = |revision| format!("{{\"cluster_id\":CLUSTER,\"member_id\":MEMBER,\"revision\":{revision},\"raft_term\":2}}");
     m.ctl(&["put", "a", "x", "-w", "json"]).says(&format!("{{\"header\":{}}}\n", header(2)));
     m.ctl(&["put", "a", "", "--prev-kv", "-w=json"]).says(&format!(
@@ -49,7 +47,7 @@ fn answers_in_json_are_those_of_gos_encoder() {
 
 #[test]
 fn answers_in_fields_have_a_line_per_field() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl_with(&["put", "bin"], b"x\xff\"\n", &[]).says("OK\n");
     let header = "\"ClusterID\" : CLUSTER\n\"MemberID\" : MEMBER\n\"Revision\" : 2\n\"RaftTerm\" : 2\n";
     let pair =
@@ -65,7 +63,7 @@ fn answers_in_fields_have_a_line_per_field() {
 
 #[test]
 fn a_refused_request_gives_the_members_words_and_exit_code_1() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl(&["put", "", "v"]).fails(1, "Error: etcdserver: key is not provided\n");
     m.ctl(&["put", "--lease=123", "k", "v"]).fails(1, "Error: etcdserver: requested lease not found\n");
     m.ctl(&["put", "--ignore-value", "k"]).fails(1, "Error: etcdserver: key not found\n");
@@ -74,7 +72,7 @@ fn a_refused_request_gives_the_members_words_and_exit_code_1() {
 
 #[test]
 fn messages_above_a_limit_are_refused_by_the_side_that_sees_them() {
-    let m = Member::start();
+    let m = super::start();
     let put = |len| m.ctl_with(&["put", "k"], &vec![b'x'; len], &[]);
     put(1_500_000).says("OK\n");
     // Eight bytes more than the value: tags, lengths and the key.
@@ -88,7 +86,7 @@ fn messages_above_a_limit_are_refused_by_the_side_that_sees_them() {
 
 #[test]
 fn history_before_a_compaction_is_gone() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl(&["put", "k", "1"]).says("OK\n");
     m.ctl(&["put", "k", "2"]).says("OK\n");
     m.ctl(&["get", "k", "--rev=2"]).says("k\n1\n");
@@ -101,7 +99,7 @@ fn history_before_a_compaction_is_gone() {
 
 #[test]
 fn a_member_that_is_down_is_passed_over() {
-    let m = Member::start();
+    let m = super::start();
     let down = crate::harness::free_port();
     let endpoints = format!("--endpoints=127.0.0.1:{down},{}", m.endpoint());
     m.ctl(&["put", "k", "v", &endpoints]).says("OK\n");

@@ -12,7 +12,7 @@ fn grant(m: &Member, ttl: &str) -> String {
 
 #[test]
 fn a_lease_is_granted_looked_at_and_revoked_with_its_keys() {
-    let m = Member::start();
+    let m = super::start();
     let id = grant(&m, "120");
     m.ctl(&["put", &format!("--lease={id}"), "hello", "world"]).says("OK\n");
     let remaining = ["remaining("];
@@ -32,7 +32,7 @@ fn a_lease_is_granted_looked_at_and_revoked_with_its_keys() {
 
 #[test]
 fn a_lease_is_kept_alive_until_it_is_revoked() {
-    let m = Member::start();
+    let m = super::start();
     let id = grant(&m, "2");
     let mut keep_alive = m.begin(&["lease", "keep-alive", &id]);
     let alive = format!("lease {id} keepalived with TTL(2)");
@@ -50,7 +50,7 @@ fn a_lease_is_kept_alive_until_it_is_revoked() {
 
 #[test]
 fn leases_in_json_and_fields_have_the_header_among_their_own_fields() {
-    let m = Member::start();
+    let m = super::start();
     let id = grant(&m, "60");
     let number = i64::from_str_radix(&id, 16).unwrap();
     let header = "{\"cluster_id\":CLUSTER,\"member_id\":MEMBER,\"revision\":1,\"raft_term\":2,";
@@ -72,7 +72,7 @@ fn leases_in_json_and_fields_have_the_header_among_their_own_fields() {
 
 #[test]
 fn what_is_wrong_with_a_lease_decides_the_exit_code() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl(&["lease", "grant", "x"]).fails(128, "Error: bad TTL (strconv.ParseInt: parsing \"x\": invalid syntax)\n");
     m.ctl(&["lease", "grant"]).fails(128, "Error: lease grant command needs TTL argument\n");
     m.ctl(&["lease", "grant", "9999999999"]).fails(1, "Error: failed to grant lease (etcdserver: too large lease TTL)\n");

@@ -1,11 +1,52 @@
 //! etcdctl's output, word for word, against a member of its own per test.
 //!
-//! The member is the program that `ETCD_SERVER` names, else the real etcd: the same words must hold for both.
+//! Every test runs twice: against the real etcd, and against the server built here. The words must be the same for both.
 
-mod cluster;
+#![allow(clippy::duplicate_mod, reason = "the same tests, against two servers")]
+
 mod harness;
-mod key_value;
-mod lease;
-mod txn;
-mod usage;
-mod watch;
+
+#[path = "."]
+mod reference {
+    use crate::harness::{Member, reference};
+
+    fn start() -> Member {
+        Member::start(&reference())
+    }
+
+    #[path = "cluster.rs"]
+    mod cluster;
+    #[path = "key_value.rs"]
+    mod key_value;
+    #[path = "lease.rs"]
+    mod lease;
+    #[path = "txn.rs"]
+    mod txn;
+    #[path = "usage.rs"]
+    mod usage;
+    #[path = "watch.rs"]
+    mod watch;
+}
+
+#[cfg(feature = "server")]
+#[path = "."]
+mod ours {
+    use crate::harness::Member;
+
+    fn start() -> Member {
+        Member::start(env!("CARGO_BIN_EXE_etcd").as_ref())
+    }
+
+    #[path = "cluster.rs"]
+    mod cluster;
+    #[path = "key_value.rs"]
+    mod key_value;
+    #[path = "lease.rs"]
+    mod lease;
+    #[path = "txn.rs"]
+    mod txn;
+    #[path = "usage.rs"]
+    mod usage;
+    #[path = "watch.rs"]
+    mod watch;
+}

@@ -1,13 +1,11 @@
 //! Transactions from stdin.
 
-use crate::harness::Member;
-
 const PUTS: &[u8] =
     b"mod(\"k1\") = \"0\"\nval(\"k2\") > \"a\"\n\nget k2\n\nput k1 'a b'\nput k2 \"x\\ty\"\nget --prefix k\ndel k3 --prev-kv\n\n";
 
 #[test]
 fn the_branch_is_chosen_by_the_compares() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl_with(&["txn"], PUTS, &[]).says("FAILURE\n\nOK\n\nOK\n\nk1\na b\nk2\nx\ty\n\n0\n");
     let swap = b"val(\"k1\") = \"a b\"\nver(\"k1\") < \"2\"\n\ndel k1 --prev-kv\n\n\n";
     m.ctl_with(&["txn", "-i"], swap, &[])
@@ -16,7 +14,7 @@ fn the_branch_is_chosen_by_the_compares() {
 
 #[test]
 fn the_json_of_a_transaction_names_each_kind_of_response() {
-    let m = Member::start();
+    let m = super::start();
     let expected = "{\"header\":{\"cluster_id\":CLUSTER,\"member_id\":MEMBER,\"revision\":2,\"raft_term\":2},\"responses\":[\
         {\"Response\":{\"response_put\":{\"header\":{\"revision\":2}}}},{\"Response\":{\"response_put\":{\"header\":{\"revision\":2}}}},\
         {\"Response\":{\"response_range\":{\"header\":{\"revision\":2},\"kvs\":[\
@@ -28,7 +26,7 @@ fn the_json_of_a_transaction_names_each_kind_of_response() {
 
 #[test]
 fn input_that_is_no_transaction_is_refused_with_exit_code_3() {
-    let m = Member::start();
+    let m = super::start();
     for (input, error) in [
         ("", "Error: EOF\n"),
         ("bla\n", "Error: malformed comparison: bla\n"),

@@ -1,16 +1,14 @@
 //! Command lines that are wrong, and commands that need no member.
 
-use crate::harness::Member;
-
 #[test]
 fn the_version_is_that_of_the_etcd_that_is_matched() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl(&["version"]).says("etcdctl version: 3.7.1\nAPI version: 3.7\n");
 }
 
 #[test]
 fn wrong_arguments_are_refused_with_exit_code_128_before_a_member_is_asked() {
-    let m = Member::start();
+    let m = super::start();
     for (args, error) in [
         (&["put"][..], "put command needs 1 argument and input from stdin or 2 arguments"),
         (&["put", "k"], "put command needs 1 argument and input from stdin or 2 arguments"),
@@ -33,7 +31,7 @@ fn wrong_arguments_are_refused_with_exit_code_128_before_a_member_is_asked() {
 
 #[test]
 fn values_that_a_flag_does_not_have_are_refused_with_exit_code_4() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl(&["get", "--order=UP", "a"]).fails(4, "Error: bad sort order UP\n");
     m.ctl(&["get", "--sort-by=FOO", "a"]).fails(4, "Error: bad sort target FOO\n");
     m.ctl(&["get", "--consistency=x", "a"]).fails(4, "Error: unknown consistency flag \"x\"\n");
@@ -44,7 +42,7 @@ fn values_that_a_flag_does_not_have_are_refused_with_exit_code_4() {
 
 #[test]
 fn flags_and_commands_that_do_not_exist_are_refused_with_exit_code_1() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl(&["bogus"]).fails(1, "Error: unknown command \"bogus\" for \"etcdctl\"\n");
     m.ctl(&["get", "--bogus"]).fails(1, "Error: unknown flag: --bogus\nUsage: etcdctl get [options] <key> [range_end]\n");
     m.ctl(&["put", "k", "-1"]).fails(1, "Error: unknown shorthand flag: '1' in -1\n");
@@ -55,7 +53,7 @@ fn flags_and_commands_that_do_not_exist_are_refused_with_exit_code_1() {
 
 #[test]
 fn a_flag_and_its_variable_together_end_the_command() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl_with(&["get", "a", "--hex"], b"", &[("ETCDCTL_HEX", "true")]).fails(1, "");
     m.ctl_with(&["put", "a", "1"], b"", &[("ETCDCTL_BOGUS", "1"), ("ETCDCTL_DIAL_TIMEOUT", "1s")]).says("OK\n");
     m.ctl_with(&["get", "a"], b"", &[("ETCDCTL_HEX", "true")]).says("\\x61\n\\x31\n");
@@ -63,7 +61,7 @@ fn a_flag_and_its_variable_together_end_the_command() {
 
 #[test]
 fn every_shell_gets_a_completion_script() {
-    let m = Member::start();
+    let m = super::start();
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let script = m.ctl(&["completion", shell]).stdout;
         assert!(script.contains("keep-alive") && script.contains("command-timeout"), "{shell}");

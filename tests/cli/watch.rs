@@ -1,12 +1,10 @@
 //! Watching, printed, interactive and with a command.
 
-use crate::harness::Member;
-
 // A watch that starts at revision 2, the first of a fresh member, sees every event whether it starts before or after it.
 
 #[test]
 fn changes_of_a_key_are_shown_as_they_happen() {
-    let m = Member::start();
+    let m = super::start();
     let mut watch = m.begin(&["watch", "xxx", "--rev=2"]);
     let mut prefix = m.begin(&["watch", "--prefix", "xx", "--rev=2", "--prev-kv"]);
     m.ctl(&["put", "xxx", "1"]).says("OK\n");
@@ -19,7 +17,7 @@ fn changes_of_a_key_are_shown_as_they_happen() {
 
 #[test]
 fn several_keys_are_watched_interactively() {
-    let m = Member::start();
+    let m = super::start();
     let mut watch = m.begin(&["watch", "-i"]);
     watch.write("watch h1 --rev 2\n");
     m.ctl(&["put", "h1", "a"]).says("OK\n");
@@ -36,7 +34,7 @@ fn several_keys_are_watched_interactively() {
 
 #[test]
 fn events_in_json_and_fields() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl(&["put", "w", "v\"2"]).says("OK\n");
     m.ctl(&["del", "w"]).says("1\n");
     let json = |revision, event: &str| {
@@ -68,7 +66,7 @@ fn events_in_json_and_fields() {
 #[cfg(unix)]
 #[test]
 fn a_command_is_run_for_each_event() {
-    let m = Member::start();
+    let m = super::start();
     let script = "echo $ETCD_WATCH_REVISION $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE \"$0\"";
     let mut watch = m.begin(&["watch", "w", "--rev=2", "--", "sh", "-c", script, "an argument"]);
     m.ctl(&["put", "w", "v 1"]).says("OK\n");
@@ -78,7 +76,7 @@ fn a_command_is_run_for_each_event() {
 
 #[test]
 fn a_watch_goes_on_where_it_was_when_the_member_comes_back() {
-    let mut m = Member::start();
+    let mut m = super::start();
     let mut watch = m.begin(&["watch", "k", "--rev=2"]);
     m.ctl(&["put", "k", "before"]).says("OK\n");
     watch.says(&["PUT", "k", "before"]);
@@ -89,7 +87,7 @@ fn a_watch_goes_on_where_it_was_when_the_member_comes_back() {
 
 #[test]
 fn a_watch_of_compacted_history_is_cancelled_with_exit_code_5() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl(&["put", "k", "1"]).says("OK\n");
     m.ctl(&["put", "k", "2"]).says("OK\n");
     m.ctl(&["compaction", "3"]).says("compacted revision 3\n");
@@ -99,7 +97,7 @@ fn a_watch_of_compacted_history_is_cancelled_with_exit_code_5() {
 
 #[test]
 fn a_watch_with_wrong_arguments_says_which() {
-    let m = Member::start();
+    let m = super::start();
     m.ctl(&["watch"]).fails(128, "Error: bad number of arguments\n");
     m.ctl(&["watch", "a", "--"]).fails(128, "Error: bad number of arguments (found separator --, but no commands)\n");
     m.ctl(&["watch", "a", "b", "--prefix"]).fails(128, "Error: `range_end` and `--prefix` are mutually exclusive\n");

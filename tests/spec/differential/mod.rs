@@ -20,7 +20,7 @@ use std::{
 
 use etcd::wire::etcdserverpb::{AlarmRequest, PutRequest, RangeRequest, WatchCreateRequest};
 
-use self::generate::{FUTURE_STREAMS, SHARED_STREAMS, World};
+use self::generate::{FUTURE_STREAMS, SHARED_STREAMS, World, deletes_from_a_key_on};
 use crate::{
     harness::{
         self,
@@ -144,6 +144,7 @@ impl Run {
                 world.generated_leases.push(*number);
                 world.generated_count += 1;
             }
+            Op::Txn(request) if deletes_from_a_key_on(request) => world.replaced.extend(answer.revision),
             Op::Revoke(LeaseRef::Chosen(id)) => world.chosen_leases.retain(|lease| lease != id),
             Op::Revoke(LeaseRef::Generated(number)) => world.generated_leases.retain(|lease| lease != number),
             _ => {}
@@ -209,7 +210,7 @@ impl Run {
             let live = self.both(stream).1.live();
             if ours != reference {
                 let ids: Vec<_> = reference.keys().chain(ours.keys()).filter(|id| ours.get(id) != reference.get(id)).collect();
-                let show = |seen: Option<_>| shortened(&format!("{seen:#?}"), 6_000);
+                let show = |seen: Option<_>| format!("{seen:#?}");
                 let id = ids[0];
                 let what = format!("watcher {id} of stream {stream}, level {are_level:?} at {revision}");
                 let difference = self.difference(&what, &show(ours.get(id)), &show(reference.get(id)));
@@ -254,6 +255,10 @@ impl Run {
 
     fn difference(&self, what: &str, ours: &str, reference: &str) -> String {
         let past: Vec<_> = self.past.iter().map(String::as_str).collect();
+        // Long answers are shown from a little before the first difference on.
+        let same = ours.lines().zip(reference.lines()).take_while(|(one, other)| one == other).count();
+        let from = |text: &str| text.lines().skip(same.saturating_sub(12)).collect::<Vec<_>>().join("\n");
+        let (ours, reference) = (&from(ours), &from(reference));
         format!(
             "ETCD_DIFF_SEED={} step {} (revision {}, compacted {})\n--- operations before\n{}\n--- asked\n{}\n--- ours\n{}\n--- reference\n{}\n",
             self.seed,
