@@ -4,6 +4,9 @@
 //! Writes: the pipeline, expiry, reads, proposals. Reads: the scrape.
 //! Invariant: every member is a child already resolved; a batch costs a few relaxed additions.
 
+use std::time::Duration;
+
+use crate::consensus::Entry;
 use crate::metrics::{Buckets, Counter, Gauge, Histogram, Registry};
 use crate::state_machine::LeaseEffect;
 
@@ -68,6 +71,14 @@ impl Metrics {
                 Buckets::new(0.1, 13),
             ),
         }
+    }
+
+    /// Quirk: etcd's own words for the line (server/etcdserver/txn/util.go); here it is about a batch.
+    #[cold]
+    pub fn warn_slow_apply(&self, took: Duration, expected: Duration, entries: &[Entry]) {
+        self.slow_applies.inc();
+        let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
+        tracing::warn!(took = ?took, "expected-duration" = ?expected, entries = entries.len(), bytes, "apply request took too long");
     }
 
     pub fn note_leases(&self, effects: &[LeaseEffect]) {

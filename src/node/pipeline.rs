@@ -398,21 +398,9 @@ impl Pipeline {
             self.settle(applier);
             let took = self.clock.now().saturating_sub(began);
             if took > self.options.warning_apply {
-                self.warn_slow_apply(took, chunk);
+                self.metrics.warn_slow_apply(took, self.options.warning_apply, chunk);
             }
         }
-    }
-
-    #[cold]
-    fn warn_slow_apply(&self, took: Duration, entries: &[Entry]) {
-        self.metrics.slow_applies.inc();
-        tracing::warn!(
-            took = ?took,
-            "expected-duration" = ?self.options.warning_apply,
-            entries = entries.len(),
-            bytes = entries.iter().map(|entry| entry.data.len()).sum::<usize>(),
-            "apply request took too long"
-        );
     }
 
     fn ask_driver(&self, change: ConfChange) -> raftpb::ConfState {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::connection::Traffic;
 use crate::config::Config;
-use crate::consensus::Role;
 use crate::metrics::{Registry, Server};
 use crate::node::Node;
 use crate::release;
@@ -38,7 +37,7 @@ fn facts(node: &Arc<Node>, config: &Config, registry: &Registry) {
     registry.before_scrape(move || {
         let status = node.pipeline.marks.status();
         facts.has_leader.set(i64::from(status.leader != 0));
-        facts.is_leader.set(i64::from(status.role == Role::Leader));
+        facts.is_leader.set(i64::from(status.leader == node.member_id()));
         facts.is_learner.set(i64::from(node.cluster.is_learner()));
         if let Some(version) = node.cluster.version() {
             facts.set_cluster_version(&format!("{}.{}", version.major, version.minor));
