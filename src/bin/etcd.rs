@@ -11,7 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let env: Vec<(String, String)> = std::env::vars().collect();
-    let config = match config::parse(&words, &env) {
+    let mut config = match config::parse(&words, &env) {
         Outcome::Run(config) => config,
         Outcome::Print { stdout, stderr, code } => {
             print!("{stdout}");
@@ -23,5 +23,6 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    config.command_line = std::env::args().collect();
     server::main(&config)
 }

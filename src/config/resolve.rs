@@ -70,6 +70,8 @@ pub struct Config {
     pub log: Log,
     /// What to log once there is a log.
     pub notices: Vec<Notice>,
+    /// The program and the words it was started with, as `/debug/vars` shows them.
+    pub command_line: Vec<String>,
 }
 
 /// The members a new cluster begins with.
@@ -243,6 +245,7 @@ fn assemble(
         is_metrics_extensive: settings.text("metrics") == "extensive",
         log,
         notices,
+        command_line: Vec::new(),
     }
 }
 

@@ -1,3 +1,5 @@
+//! The member list as rows and as changes: what is read back, what is refused.
+
 use super::*;
 use crate::storage::Engine;
 use crate::storage::memory::MemoryEngine;

@@ -13,6 +13,7 @@ mod bootstrap;
 mod compactor;
 mod expiry;
 mod flushed;
+mod flusher;
 mod hash;
 mod inbox;
 mod leases;

@@ -19,7 +19,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::applier::{Applier, Outcome};
-use super::flushed::{Flushed, flushed};
 use super::inbox::{ConfRequest, Inbox};
 use super::metrics::Metrics;
 use super::shared::Watermarks;
@@ -62,7 +61,7 @@ pub struct Options {
     pub warning_apply: Duration,
 }
 
-struct LogJob {
+pub(super) struct LogJob {
     append: Option<Append>,
     committed: Vec<Entry>,
 }
@@ -72,32 +71,32 @@ pub struct Pipeline {
     pub marks: Watermarks,
     pub mailboxes: Vec<Arc<Mailbox>>,
     pub deadlines: Arc<Deadlines>,
-    log: Stage<LogStage, LogJob>,
-    applier: Stage<Applier, Vec<Entry>>,
+    pub(super) log: Stage<LogStage, LogJob>,
+    pub(super) applier: Stage<Applier, Vec<Entry>>,
     pub hubs: Hubs,
-    clock: Arc<dyn Clock>,
-    options: Options,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: Options,
     pub metrics: Metrics,
     pub space: Space,
     /// The log's volume is below the low-water mark, or was when it was last looked at.
-    low_space: AtomicBool,
+    pub(super) low_space: AtomicBool,
     /// The monitor is to look at the disk before its time.
     pub look_at_space: Notify,
-    looked_at: AtomicU64,
-    log_bytes: AtomicU64,
-    log_segments: AtomicUsize,
-    debt_bytes: AtomicU64,
-    debt_entries: AtomicU64,
-    sweeping: AtomicBool,
-    stopping: AtomicBool,
+    pub(super) looked_at: AtomicU64,
+    pub(super) log_bytes: AtomicU64,
+    pub(super) log_segments: AtomicUsize,
+    pub(super) debt_bytes: AtomicU64,
+    pub(super) debt_entries: AtomicU64,
+    pub(super) sweeping: AtomicBool,
+    pub(super) stopping: AtomicBool,
     /// The member was told to end: nobody waits for a disk to have room any more.
-    ending: AtomicBool,
+    pub(super) ending: AtomicBool,
     /// A write met a full disk; the monitor makes room.
     pub no_space: AtomicBool,
 }
 
 /// Ends the process: the state in memory and on disk may no longer agree, and a restart replays the log (I1).
-fn fail_stop(what: &str, error: &dyn std::fmt::Display) -> ! {
+pub(super) fn fail_stop(what: &str, error: &dyn std::fmt::Display) -> ! {
     tracing::error!(error = %error, "{what}; this member stops, its log is replayed at the next start");
     // At once, with no destructor of a library that other threads are still in.
     #[cfg(unix)]
@@ -199,7 +198,7 @@ impl Pipeline {
         self.log_bytes.load(Ordering::Relaxed)
     }
 
-    fn note_log(&self, log: &LogStage) {
+    pub(super) fn note_log(&self, log: &LogStage) {
         let written = log.wal().bytes_written();
         self.log_bytes.store(written, Ordering::Relaxed);
         if written - self.looked_at.load(Ordering::Relaxed) >= LOOK_EVERY_BYTES {
@@ -413,7 +412,7 @@ impl Pipeline {
     }
 
     /// Writes what is staged and lets it be seen, in the order that REV-19 and I6 ask for.
-    fn settle(&self, applier: &mut Applier) {
+    pub(super) fn settle(&self, applier: &mut Applier) {
         let began = self.clock.now();
         while let Err(error) = applier.write() {
             match error {
@@ -521,86 +520,5 @@ impl Pipeline {
                 None => {}
             }
         }
-    }
-
-    // === flusher ===
-
-    /// Flushes the engine when the log behind it grows long, then says so in the log and drops old segments (D2).
-    fn run_flusher(&self) {
-        let mut last_debt = 0;
-        let mut idle_since = self.clock.now();
-        while !self.stopping.load(Ordering::Acquire) {
-            std::thread::park_timeout(Duration::from_millis(250));
-            let (bytes, entries) = (self.debt_bytes.load(Ordering::Acquire), self.debt_entries.load(Ordering::Acquire));
-            if entries != last_debt {
-                last_debt = entries;
-                idle_since = self.clock.now();
-            }
-            let idle = entries > 0 && self.clock.now().saturating_sub(idle_since) >= self.options.idle_flush;
-            if bytes >= self.options.debt_bytes_max || entries >= self.options.debt_entries_max || idle {
-                self.flush();
-            }
-        }
-    }
-
-    /// One flush of the state engine, then the log's record of it.
-    ///
-    /// Crash: before the record, the log keeps what the engine already has, and replays less than it could.
-    pub fn flush(&self) {
-        self.flush_and_keep(self.options.wals_max);
-    }
-
-    /// There are segments of the log that no restart needs once the engine is flushed.
-    pub fn has_spare_segments(&self) -> bool {
-        self.log_segments.load(Ordering::Relaxed) > 1
-    }
-
-    /// On a full disk: keeps no more of the log than a restart needs. Waits as long as the disk is full for the log itself.
-    pub fn give_back(&self) {
-        self.flush_and_keep(1);
-    }
-
-    fn flush_and_keep(&self, segments: usize) {
-        let engine = {
-            let mut applier = self.applier.enter();
-            applier.forget_debt();
-            self.debt_bytes.store(0, Ordering::Release);
-            self.debt_entries.store(0, Ordering::Release);
-            applier.engine().clone()
-        };
-        if let Err(error) = engine.flush() {
-            match error {
-                storage::Error::NoSpace(_) => return self.no_space.store(true, Ordering::Release),
-                // Tried again with the next round of the flusher.
-                storage::Error::Stalled(_) => return,
-                storage::Error::Fault(_) => fail_stop("the state engine could not be flushed", &error),
-            }
-        }
-        let Flushed { index, term, conf_state } = match flushed(&*engine) {
-            Ok(flushed) if flushed.index > 0 => flushed,
-            Ok(_) => return,
-            Err(error) => fail_stop("the flushed index could not be read", &error),
-        };
-        let mut log = self.log.enter();
-        match log.flushed(index, term, &conf_state, segments) {
-            Ok(_) => {
-                self.note_log(&log);
-                self.inbox.flushed(index);
-            }
-            Err(LogError::NoSpace) => self.no_space.store(true, Ordering::Release),
-            Err(LogError::Fault(error)) => fail_stop("the flushed index could not be written to the log", &error),
-        }
-    }
-
-    /// Rewrites the engine's files and lets the logical size fall (BAK-6). Blocks the caller, nobody else.
-    pub fn defragment(&self) -> Result<(), storage::Error> {
-        let engine = self.applier.enter().engine().clone();
-        let began = self.clock.now();
-        engine.defragment()?;
-        self.metrics.defragment.observe(self.clock.now().saturating_sub(began).as_secs_f64());
-        let mut applier = self.applier.enter();
-        applier.stage_defragmented();
-        self.settle(&mut applier);
-        Ok(())
     }
 }

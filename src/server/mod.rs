@@ -196,8 +196,7 @@ fn desks(
     registry: &Registry,
     traffic: &Arc<Traffic>,
 ) -> Vec<Desk> {
-    let command_line = std::env::args().collect();
-    let pages = Pages::new(Arc::new(Probe::new(seats[0].clone())), registry, command_line);
+    let pages = Pages::new(Arc::new(Probe::new(seats[0].clone())), registry, config.command_line.clone());
     let guard = Guard { hosts: config.host_whitelist.clone(), origins: config.cors.clone(), is_tls: false };
     let router = guard.before(pages.client());
     let keepalive = config.keepalive.interval.zip(config.keepalive.timeout);
