@@ -89,6 +89,8 @@ pub struct Pipeline {
     pub(super) debt_entries: AtomicU64,
     pub(super) sweeping: AtomicBool,
     pub(super) stopping: AtomicBool,
+    /// The log stage will hand over nothing more.
+    pub(super) log_ended: AtomicBool,
     /// The member was told to end: nobody waits for a disk to have room any more.
     pub(super) ending: AtomicBool,
     /// A write met a full disk; the monitor makes room.
@@ -141,6 +143,7 @@ impl Pipeline {
             // A compaction that was scheduled before a restart is resumed (REV-15).
             sweeping: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
+            log_ended: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             no_space: AtomicBool::new(false),
         })
@@ -338,6 +341,13 @@ impl Pipeline {
     }
 
     fn run_log(&self) {
+        self.write_log();
+        self.log_ended.store(true, Ordering::Release);
+        self.applier.wake();
+    }
+
+    /// Until the driver has ended and nothing waits; or, at the end, until the disk is full.
+    fn write_log(&self) {
         self.log.adopt();
         loop {
             let Some((mut log, job)) = self.log.next(Duration::from_secs(1)) else {
@@ -358,7 +368,8 @@ impl Pipeline {
                     Err(LogError::Fault(error)) => fail_stop("the write-ahead log could not be written", &error),
                 }
                 if self.stopping.load(Ordering::Acquire) {
-                    return self.applier.wake();
+                    // What still waits was not acknowledged.
+                    return;
                 }
             }
             self.hand_over(job.committed, false);
@@ -366,7 +377,6 @@ impl Pipeline {
             drop(log);
             self.inbox.persisted(append.number);
         }
-        self.applier.wake();
     }
 
     // === applier ===
@@ -490,9 +500,10 @@ impl Pipeline {
     fn run_applier(&self) {
         self.applier.adopt();
         let mut sweep_began = None;
+        let mut next_slice = self.clock.now();
         loop {
             let sweeping = self.sweeping.load(Ordering::Acquire);
-            let patience = if sweeping { self.options.sweep_pause } else { Duration::from_secs(1) };
+            let patience = if sweeping { next_slice.saturating_sub(self.clock.now()) } else { Duration::from_secs(1) };
             match self.applier.next(patience) {
                 Some((mut applier, entries)) => {
                     self.apply(&mut applier, &entries);
@@ -501,24 +512,32 @@ impl Pipeline {
                         self.inbox.nudge();
                     }
                 }
-                None if self.stopping.load(Ordering::Acquire) && self.log.len() == 0 && self.applier.len() == 0 => break,
-                None if sweeping => {
-                    let mut applier = self.applier.enter();
-                    let slice_began = self.clock.now();
-                    let began = *sweep_began.get_or_insert(slice_began);
-                    let more = applier.stage_sweep(self.options.sweep_records);
-                    self.settle(&mut applier);
-                    let now = self.clock.now();
-                    self.metrics.sweep_slice.observe(now.saturating_sub(slice_began).as_secs_f64() * 1000.0);
-                    if !more {
-                        sweep_began = None;
-                        self.metrics.sweep.observe(now.saturating_sub(began).as_secs_f64() * 1000.0);
-                        self.metrics.sweep_ended.set(self.clock.unix().as_secs() as i64);
-                        self.sweeping.store(false, Ordering::Release);
-                    }
-                }
+                None if self.log_ended.load(Ordering::Acquire) && self.applier.len() == 0 => break,
                 None => {}
             }
+            // By the clock, not when nothing else waits: a member that is never idle must be swept too.
+            if sweeping && self.clock.now() >= next_slice {
+                self.sweep_slice(&mut sweep_began);
+                next_slice = self.clock.now() + self.options.sweep_pause;
+            }
+        }
+    }
+
+    /// One paced slice of the physical compaction (CMP-4).
+    fn sweep_slice(&self, sweep_began: &mut Option<Duration>) {
+        let mut applier = self.applier.enter();
+        let slice_began = self.clock.now();
+        let began = *sweep_began.get_or_insert(slice_began);
+        let more = applier.stage_sweep(self.options.sweep_records);
+        self.settle(&mut applier);
+        let now = self.clock.now();
+        self.metrics.sweep_slice.observe(now.saturating_sub(slice_began).as_secs_f64() * 1000.0);
+        if !more {
+            *sweep_began = None;
+            self.metrics.sweep.observe(now.saturating_sub(began).as_secs_f64() * 1000.0);
+            self.metrics.sweep_ended.set(self.clock.unix().as_secs() as i64);
+            // While the cell is held, so that a compaction applied meanwhile is not forgotten.
+            self.sweeping.store(false, Ordering::Release);
         }
     }
 }
