@@ -40,7 +40,7 @@ impl KvService {
     async fn write<M: prost::Message>(&self, field: Field, request: M) -> Result<Applied, Status> {
         match self.seat.propose_field(field, request).await {
             Err(Error::NoSpace) => {
-                crate::node::raise_no_space(&self.seat).await;
+                crate::node::refused_for_space(&self.seat).await;
                 Err(Error::NoSpace.status())
             }
             other => Ok(other?),

@@ -88,7 +88,7 @@ impl Lease for LeaseService {
         let granted = self.seat.propose_field(Field::LeaseGrant, request).await;
         if matches!(granted, Err(Error::NoSpace)) {
             // Applied all the same; the caller hears of it after the alarm is raised (QUO-4).
-            node::raise_no_space(&self.seat).await;
+            node::refused_for_space(&self.seat).await;
         }
         let Applied::LeaseGrant(mut response) = granted? else {
             return Err(unexpected());

@@ -50,6 +50,7 @@ impl Maintenance for MaintenanceService {
         let node = &self.seat.node;
         let raft = node.pipeline.marks.status();
         let sizes = node.reader.sizes();
+        let downgrade = node.cluster.downgrade();
         let mut errors = Vec::new();
         if raft.leader == 0 {
             errors.push(Error::NoLeader.text().to_owned());
@@ -71,7 +72,7 @@ impl Maintenance for MaintenanceService {
             errors,
             is_learner: false,
             storage_version: node.storage_version().unwrap_or_default(),
-            downgrade_info: Some(DowngradeInfo::default()),
+            downgrade_info: Some(DowngradeInfo { enabled: downgrade.enabled, target_version: downgrade.target }),
         }))
     }
 

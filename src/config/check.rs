@@ -136,7 +136,4 @@ pub fn risks(settings: &Settings, notices: &mut Vec<Notice>) {
     if settings.uint("max-request-bytes") > SUGGESTED_REQUEST_BYTES_MAX {
         notices.push(Notice::warn("requests above 10 MiB slow everybody down", "max-request-bytes"));
     }
-    if settings.bool("unsafe-no-fsync") {
-        notices.push(Notice::warn("the disk is not waited for: a crash loses acknowledged writes", "unsafe-no-fsync"));
-    }
 }

@@ -46,6 +46,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Bytes; 0 is etcd's default, negative is none (QUO-1).
     pub quota_bytes: i64,
+    /// Whether a new group may be founded with these settings, or why not. Not asked where there is a log (BST-1).
+    pub founding: Result<(), String>,
     pub max_request_bytes: usize,
     pub max_txn_ops: usize,
     pub wals_max: usize,
@@ -85,6 +87,10 @@ pub enum StartError {
     LogBehindState { dir: PathBuf, applied: u64, last: u64 },
     #[error("the state engine in {} holds index {applied}, but there is no log beside it; restore member/wal or start with an empty data directory", dir.display())]
     LogMissing { dir: PathBuf, applied: u64 },
+    #[error("{0}")]
+    Founding(String),
+    #[error("the cluster version {0} of this data is newer than this release; run the release that wrote it")]
+    Downgrade(String),
     #[error("the log's first record cannot be read: {0}")]
     Metadata(prost::DecodeError),
     #[error("raft refused the log: {0}")]
@@ -138,7 +144,7 @@ pub fn start(
     let (leases, cluster, alarms) = (machine.leases().clone(), machine.cluster().clone(), machine.alarms().clone());
     let hubs = hubs(&reader);
     let pipeline = Pipeline::new(
-        pipeline_options(&options),
+        pipeline_options(&options, member_id),
         log,
         Applier::new(machine, engine.clone()),
         hubs,
@@ -169,6 +175,7 @@ pub fn start(
         stop: tokio::sync::watch::Sender::new(false),
         leadership: tokio::sync::watch::Sender::default(),
         defragmenting: AtomicBool::new(false),
+        defragment_turn: Mutex::new(()),
         threads: Mutex::new(threads),
         _lock: lock,
     }))
@@ -194,8 +201,9 @@ fn debt_bytes_max(options: &Options) -> u64 {
     (total / 16).clamp(1 << 20, 32 << 20)
 }
 
-fn pipeline_options(options: &Options) -> pipeline::Options {
+fn pipeline_options(options: &Options, member_id: u64) -> pipeline::Options {
     pipeline::Options {
+        member_id,
         tick: options.heartbeat,
         sweep_records: options.sweep_records,
         sweep_pause: options.sweep_pause,

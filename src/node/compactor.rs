@@ -25,6 +25,16 @@ pub enum Mode {
     Revision(i64),
 }
 
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Mode::Off => "no",
+            Mode::Periodic(_) => "periodic",
+            Mode::Revision(_) => "revision",
+        }
+    }
+}
+
 /// Decides when to compact, and to which revision.
 pub struct Compactor {
     mode: Mode,
@@ -39,6 +49,10 @@ pub struct Compactor {
 impl Compactor {
     pub fn new(mode: Mode, now: Duration) -> Compactor {
         let mut compactor = Compactor { mode, samples: VecDeque::new(), next_sample: now, last_compacted: 0, until_next: 0 };
+        if matches!(mode, Mode::Revision(_)) {
+            // The first look comes after an interval (CMP-10): a member that restarts often does not compact more often.
+            compactor.next_sample = now + compactor.interval();
+        }
         compactor.until_next = compactor.samples_kept();
         compactor
     }
@@ -112,12 +126,12 @@ pub async fn run(seat: Seat, mode: Mode) {
         }
         let leading = seat.node.pipeline.marks.status().role == Role::Leader;
         let Some(revision) = compactor.step(seat.node.clock.now(), seat.node.reader.revision(), leading) else { continue };
-        tracing::info!(revision, "starting auto compaction");
+        tracing::info!(revision, "starting auto {} compaction", mode.name());
         let command = InternalRaftRequest { compaction: Some(CompactionRequest { revision, physical: false }), ..Default::default() };
         let outcome = seat.propose(command).await.map(drop);
         match outcome {
-            Ok(()) => tracing::info!(revision, "completed auto compaction"),
-            Err(error) => tracing::warn!(revision, error = %error, "auto compaction failed"),
+            Ok(()) => tracing::info!(revision, "completed auto {} compaction", mode.name()),
+            Err(error) => tracing::warn!(revision, error = %error, "failed auto {} compaction", mode.name()),
         }
         compactor.done(revision, outcome);
     }
@@ -145,9 +159,10 @@ mod tests {
     #[test]
     fn a_follower_samples_but_does_not_compact() {
         let mut compactor = Compactor::new(Mode::Revision(10), Duration::ZERO);
-        assert_eq!(compactor.step(Duration::ZERO, 100, false), None);
-        assert_eq!(compactor.step(REVISION_EVERY, 100, true), Some(90));
+        assert_eq!(compactor.step(Duration::ZERO, 100, true), None, "the first look comes after an interval");
+        assert_eq!(compactor.step(REVISION_EVERY, 100, false), None);
+        assert_eq!(compactor.step(REVISION_EVERY * 2, 100, true), Some(90));
         compactor.done(90, Ok(()));
-        assert_eq!(compactor.step(REVISION_EVERY * 2, 100, true), None, "nothing changed");
+        assert_eq!(compactor.step(REVISION_EVERY * 3, 100, true), None, "nothing changed");
     }
 }

@@ -43,7 +43,7 @@ pub use compactor::{Compactor, Mode as CompactionMode};
 pub use expiry::take_over;
 pub use flushed::{Flushed, flushed};
 pub use metrics::Metrics;
-pub use monitor::{publish, raise_no_space, set_cluster_version};
+pub use monitor::{publish, raise_no_space, refused_for_space, set_cluster_version};
 pub use open::{Opened, open};
 pub use pipeline::Pipeline;
 pub use proposals::Field;
@@ -77,6 +77,8 @@ pub struct Node {
     stop: tokio::sync::watch::Sender<bool>,
     leadership: tokio::sync::watch::Sender<Leadership>,
     defragmenting: AtomicBool,
+    /// Held by the one defragmentation under way; the next waits for it.
+    defragment_turn: Mutex<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held for as long as the member may write: a second process waits for it.
     _lock: std::fs::File,
@@ -157,9 +159,8 @@ impl Node {
 
     /// Rewrites the engine's files; only one at a time (BAK-6).
     pub fn defragment(&self) -> Result<(), crate::storage::Error> {
-        if self.defragmenting.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
+        let _turn = self.defragment_turn.lock();
+        self.defragmenting.store(true, Ordering::Release);
         let done = self.pipeline.defragment();
         self.defragmenting.store(false, Ordering::Release);
         done

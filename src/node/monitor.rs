@@ -16,7 +16,7 @@ use crate::wire::etcdserverpb::{AlarmRequest, AlarmType, InternalRaftRequest, al
 use crate::wire::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 
 /// The cluster version that a member of this release decides on (VSN-1).
-const CLUSTER_VERSION: Version = Version::new(3, 7);
+pub(super) const CLUSTER_VERSION: Version = Version::new(3, 7);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Announces this member's name and client URLs through the log, until it is accepted (MEM-8). Client traffic is let in only
@@ -47,10 +47,14 @@ pub async fn set_cluster_version(seat: &Seat) {
     if seat.node.cluster.version() == Some(wanted) {
         return;
     }
-    let set = ClusterVersionSetRequest { ver: wanted.to_string() };
-    match seat.propose(InternalRaftRequest { cluster_version_set: Some(set), ..Default::default() }).await {
-        Ok(_) => tracing::info!(cluster_version = %wanted, "cluster version is set"),
-        Err(error) => tracing::warn!(error = %error, "the cluster version was not set"),
+    loop {
+        let set = ClusterVersionSetRequest { ver: wanted.to_string() };
+        match seat.propose(InternalRaftRequest { cluster_version_set: Some(set), ..Default::default() }).await {
+            Ok(_) => return tracing::info!(cluster_version = %wanted, "cluster version is set"),
+            Err(Error::Stopped) => return,
+            Err(error) => tracing::warn!(error = %error, "the cluster version was not set, trying again"),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -120,6 +124,14 @@ async fn look_at_space(seat: &Seat) {
         raise_no_space(seat).await;
     } else if let Err(error) = pipeline.space.lay_ballast() {
         tracing::debug!(error = %error, "the ballast could not be laid");
+    }
+}
+
+/// A write was refused at apply for want of space. If an alarm stands, whoever raised it, that is why; else this member's quota is
+/// exceeded, and the caller hears of it after the alarm is raised (QUO-4).
+pub async fn refused_for_space(seat: &Seat) {
+    if !seat.node.alarms.is_active(AlarmType::Nospace) {
+        raise_no_space(seat).await;
     }
 }
 

@@ -19,6 +19,7 @@ use prost::Message;
 
 use super::bootstrap::{Options, StartError};
 use super::flushed::{Flushed, flushed};
+use super::monitor::CLUSTER_VERSION;
 use crate::consensus::{self, Driver, Entry, EntryKind, HardState, LogStage};
 use crate::membership::{self, Identity, Member};
 use crate::state_machine::quota::Quota;
@@ -43,6 +44,7 @@ pub fn open(options: &Options, engine: Arc<dyn Engine>, fs: Arc<dyn FileSystem>,
         if applied > 0 {
             return Err(StartError::LogMissing { dir: options.db_dir(), applied });
         }
+        options.founding.clone().map_err(StartError::Founding)?;
         found(fs.clone(), options, log.clone())?;
     }
     let (wal, replay) = Wal::open(fs, &options.wal_dir, log, applied)?;
@@ -95,6 +97,9 @@ fn open_state(options: &Options, engine: Arc<dyn Engine>, identity: Identity) ->
         identity,
     };
     let machine = StateMachine::open(engine, state, &mut |progress| tracing::info!(progress = ?progress, "rebuilding the key index"))?;
+    if let Some(version) = machine.cluster().version().filter(|version| *version > CLUSTER_VERSION) {
+        return Err(StartError::Downgrade(version.to_string()));
+    }
     tracing::info!(
         revision = machine.reader().revision(),
         compact_revision = machine.reader().compact_revision(),

@@ -47,6 +47,7 @@ const LOOK_EVERY_BYTES: u64 = 1 << 20;
 const RETRY_NO_SPACE: Duration = Duration::from_millis(50);
 
 pub struct Options {
+    pub member_id: u64,
     pub tick: Duration,
     /// Records in a slice of the physical compaction, and the pause between slices.
     pub sweep_records: usize,
@@ -300,7 +301,7 @@ impl Pipeline {
         let old = self.marks.status();
         if status.leader != old.leader && status.leader != 0 {
             self.metrics.leader_changes.inc();
-            tracing::info!("raft.node: elected leader {:x} at term {}", status.leader, status.term);
+            tracing::info!("raft.node: {:x} elected leader {:x} at term {}", self.options.member_id, status.leader, status.term);
         }
         if status.role != old.role {
             tracing::info!(role = ?status.role, term = status.term, "raft role changed");
@@ -446,6 +447,11 @@ impl Pipeline {
             self.hubs.offer(&events);
         }
         applier.publish();
+        if !outcome.lease.is_empty() {
+            // Before `applied` moves: a keepalive that waited for it must find the deadline of the lease just granted (LSE-8).
+            self.metrics.note_leases(&outcome.lease);
+            self.move_deadlines(&outcome.lease);
+        }
         self.marks.set_applied(applier.applied());
         let debt = applier.debt();
         self.debt_bytes.store(debt.bytes, Ordering::Release);
@@ -454,10 +460,6 @@ impl Pipeline {
     }
 
     fn deliver(&self, mut outcome: Outcome) {
-        if !outcome.lease.is_empty() {
-            self.metrics.note_leases(&outcome.lease);
-            self.move_deadlines(&outcome.lease);
-        }
         let count = self.mailboxes.len() as u64;
         if let [mailbox] = &self.mailboxes[..] {
             mailbox.deliver(&mut outcome.replies);

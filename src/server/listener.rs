@@ -3,6 +3,7 @@
 //! Bound: open connections stay below the process's file limit, less what the member needs itself (GRP-12).
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream, lookup_host};
@@ -12,8 +13,8 @@ use tokio::sync::{Semaphore, watch};
 use super::connection::Services;
 use crate::config::{Scheme, Url};
 
-/// Files that a member needs besides its connections.
-const RESERVED_FILES: u64 = 150;
+/// Files that a member needs besides its connections: as many as etcd keeps back, and what the state engine may hold open.
+const RESERVED_FILES: u64 = 150 + 256;
 
 /// A runtime thread with what its connections are served with.
 #[derive(Clone)]
@@ -29,10 +30,22 @@ pub enum Listener {
     Unix(tokio::net::UnixListener),
 }
 
+/// Raises the soft limit of open files to the hard one, as Go's runtime does. `None` is no limit.
+#[cfg(unix)]
+fn files_max() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
 /// What a process may keep open for clients.
 pub fn connections_max() -> usize {
     #[cfg(unix)]
-    if let Some(files) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+    if let Some(files) = files_max() {
         return usize::try_from(files.saturating_sub(RESERVED_FILES).max(16)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
     }
     Semaphore::MAX_PERMITS
@@ -44,7 +57,10 @@ impl Listener {
         if matches!(url.scheme, Scheme::Unix | Scheme::Unixs) {
             return Listener::bind_unix(&url.address);
         }
-        let address = lookup_host(&url.address).await?.next().ok_or_else(|| io::Error::other("the name has no address"))?;
+        let addresses: Vec<SocketAddr> = lookup_host(&url.address).await?.collect();
+        // As Go does: `localhost` is its IPv4 address where it has one.
+        let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+        let address = *first.ok_or_else(|| io::Error::other("the name has no address"))?;
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         #[cfg(unix)]
         socket.set_reuse_address(true)?;

@@ -47,6 +47,8 @@ pub enum Error {
     /// The second half is in the words of etcd's own line, which harnesses look for.
     #[error("cannot listen on {url} (--{flag}): listen tcp {}: bind: {}", url.address, words(source))]
     Listen { url: Url, flag: &'static str, source: std::io::Error },
+    #[error("the task that serves clients panicked")]
+    Panicked,
     #[error("cannot start a runtime thread: {0}")]
     Runtime(std::io::Error),
 }
@@ -64,6 +66,8 @@ fn words(error: &std::io::Error) -> String {
 const VALUE_CACHE_BYTES: usize = 256 << 20;
 /// Beyond max-request-bytes, for the envelope of a request (GRP-6).
 const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
+/// Bound: connections of one metrics listener.
+const PROBES_MAX: usize = 64;
 /// Open calls get this long at stop; then the connections are closed under them.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -83,6 +87,7 @@ fn node_options(config: &Config) -> node::Options {
         election: config.election_timeout,
         request_timeout: node::request_timeout(config.election_timeout),
         quota_bytes: config.quota_backend_bytes.map_or(-1, |bytes| bytes as i64),
+        founding: config.check_bootstrap(),
         max_request_bytes: config.request_bytes_max,
         max_txn_ops: config.txn_ops_max,
         wals_max: config.wals_max.map_or(usize::MAX, |max| max as usize),
@@ -148,7 +153,6 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
     let threads: Vec<Thread> = (0..count).map(|k| Thread::start(&format!("rpc-{k}"))).collect::<Result<_, _>>().map_err(Error::Runtime)?;
     // Listeners, signals and the look-after tasks run on the first runtime.
     let first = threads[0].handle().clone();
-    let stop = first.block_on(async { signal::Stop::listen() }).map_err(Error::Runtime)?;
 
     // Before anything is written: a port that is taken is a mistake in the command line, and the data directory stays as it was.
     let listeners = first.block_on(Listeners::bind(config))?;
@@ -168,6 +172,8 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
         count,
         node::Metrics::new(&registry),
     )?;
+    // From here on a signal is answered by an orderly stop; before, it ends the process as it is, which every step of a start survives.
+    let stop = first.block_on(async { signal::Stop::listen() }).map_err(Error::Runtime)?;
     let traffic = Arc::default();
     metrics::register(&node, config, &traffic, &registry);
     let seats = node.seats();
@@ -183,7 +189,7 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
     drop(threads);
     tracing::info!("closed etcd server");
     // The task can only have panicked, which the log says; the node was stopped all the same.
-    served.unwrap_or(Ok(None))
+    served.unwrap_or(Err(Error::Panicked))
 }
 
 /// What each runtime thread serves its connections with.
@@ -199,6 +205,7 @@ fn desks(
     let pages = Pages::new(Arc::new(Probe::new(seats[0].clone())), registry, config.command_line.clone());
     let guard = Guard { hosts: config.host_whitelist.clone(), origins: config.cors.clone(), is_tls: false };
     let router = guard.before(pages.client());
+    let probes = pages.metrics();
     let keepalive = config.keepalive.interval.zip(config.keepalive.timeout);
     let calls = Arc::new(Calls::new(registry));
     let receive_max = node.options.max_request_bytes + GRPC_OVERHEAD_BYTES;
@@ -211,12 +218,22 @@ fn desks(
             services: Arc::new(Services {
                 grpc: Some(Grpc::new(seat.clone(), station, receive_max, calls.clone())),
                 http: Some(router.clone()),
+                probes: probes.clone(),
                 traffic: traffic.clone(),
                 concurrent_streams_max: config.concurrent_streams_max,
                 keepalive,
             }),
         })
         .collect()
+}
+
+/// Desks of the metrics listeners: probes and dashboards are let past what guards against browsers, and see nothing else (HTP-3).
+fn probing(desks: &[Desk]) -> Vec<Desk> {
+    let probe = |desk: &Desk| {
+        let services = Services { grpc: None, http: Some(desk.services.probes.clone()), ..(*desk.services).clone() };
+        Desk { handle: desk.handle.clone(), services: Arc::new(services) }
+    };
+    desks.iter().map(probe).collect()
 }
 
 /// The same desks with one half of their services (GRP-3).
@@ -270,10 +287,20 @@ async fn serve(
     let permits_all = permits.available_permits();
     let accepting = |listener: Listener, desks: Vec<Desk>| tokio::spawn(listener.run(desks, permits.clone(), node.subscribe_stop()));
     // Probes and dashboards may look at once; clients only after the member has published itself (GRP-1).
+    let metrics_urls: Vec<String> = listeners.metrics.iter().map(|(url, _)| url.to_string()).collect();
+    let client_urls: Vec<String> = listeners.clients.iter().map(|(url, _)| url.to_string()).collect();
     for (url, listener) in listeners.metrics {
         tracing::info!(address = %url, "serving metrics");
-        accepting(listener, narrowed(&desks, false, true));
+        // Permits of their own: clients that hold all of theirs must not make a probe fail.
+        let permits = Arc::new(Semaphore::new(PROBES_MAX));
+        tokio::spawn(listener.run(probing(&desks), permits, node.subscribe_stop()));
     }
+    tracing::info!(
+        local_member_id = format_args!("{:x}", node.member_id()),
+        listen_client_urls = ?client_urls,
+        listen_metrics_urls = ?metrics_urls,
+        "now serving peer/client/metrics"
+    );
     node::look_after(&seats[0]);
     tokio::select! {
         published = node::publish(&seats[0]) => if published.is_err() { return Ok(None) },

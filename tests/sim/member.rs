@@ -80,6 +80,7 @@ pub enum Phase {
 /// What a member is told.
 pub fn options() -> node::Options {
     node::Options {
+        founding: Ok(()),
         warning_apply: Duration::from_millis(100),
         warning_unary: Duration::from_millis(300),
         name: "sim".into(),
