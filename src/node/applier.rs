@@ -68,8 +68,10 @@ impl Applier {
         self.debt
     }
 
-    pub fn forget_debt(&mut self) {
-        self.debt = Debt::default();
+    /// A flush that began when the debt was `paid` has succeeded.
+    pub fn pay_debt(&mut self, paid: Debt) {
+        self.debt.entries = self.debt.entries.saturating_sub(paid.entries);
+        self.debt.bytes = self.debt.bytes.saturating_sub(paid.bytes);
     }
 
     /// Applies entries to the batch. `conf` tells the driver of a change to the group and answers the new conf state: the one

@@ -48,16 +48,16 @@ impl Pipeline {
 
     /// On a full disk: keeps no more of the log than a restart needs. Waits as long as the disk is full for the log itself.
     pub fn give_back(&self) {
+        // What lies below the last record needs no flush, and whoever waits for room may hold what a flush needs.
+        // An error of it is met again by the next append.
+        let _ = self.log.enter().give_back();
         self.flush_and_keep(1);
     }
 
     fn flush_and_keep(&self, segments: usize) {
-        let engine = {
-            let mut applier = self.applier.enter();
-            applier.forget_debt();
-            self.debt_bytes.store(0, Ordering::Release);
-            self.debt_entries.store(0, Ordering::Release);
-            applier.engine().clone()
+        let (engine, debt) = {
+            let applier = self.applier.enter();
+            (applier.engine().clone(), applier.debt())
         };
         if let Err(error) = engine.flush() {
             match error {
@@ -66,6 +66,14 @@ impl Pipeline {
                 storage::Error::Stalled(_) => return,
                 storage::Error::Fault(_) => fail_stop("the state engine could not be flushed", &error),
             }
+        }
+        {
+            // What was applied since the flush began is still owed.
+            let mut applier = self.applier.enter();
+            applier.pay_debt(debt);
+            let left = applier.debt();
+            self.debt_bytes.store(left.bytes, Ordering::Release);
+            self.debt_entries.store(left.entries, Ordering::Release);
         }
         let Flushed { index, term, conf_state } = match flushed(&*engine) {
             Ok(flushed) if flushed.index > 0 => flushed,

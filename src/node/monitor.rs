@@ -32,6 +32,8 @@ pub async fn publish(seat: &Seat) -> Result<(), Error> {
             Err(Error::Stopped) => return Err(Error::Stopped),
             Err(error) => tracing::warn!(error = %error, "failed to publish local member to cluster through raft, trying again"),
         }
+        // A refusal comes at once: without a pause this loop would be all that its runtime does.
+        tokio::time::sleep(LOOK_EVERY).await;
     }
     tracing::info!(
         local_member_id = format_args!("{:x}", node.member_id()),

@@ -90,6 +90,8 @@ pub struct Pipeline {
     pub(super) debt_entries: AtomicU64,
     pub(super) sweeping: AtomicBool,
     pub(super) stopping: AtomicBool,
+    /// The applier has applied the last of what was handed over.
+    pub(super) applier_ended: AtomicBool,
     /// The log stage will hand over nothing more.
     pub(super) log_ended: AtomicBool,
     /// The member was told to end: nobody waits for a disk to have room any more.
@@ -144,6 +146,7 @@ impl Pipeline {
             // A compaction that was scheduled before a restart is resumed (REV-15).
             sweeping: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
+            applier_ended: AtomicBool::new(false),
             log_ended: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             no_space: AtomicBool::new(false),
@@ -261,11 +264,23 @@ impl Pipeline {
         }
         self.stopping.store(true, Ordering::Release);
         self.log.wake();
+        // The applier may still meet conf changes in what was handed over, and waits for the answers.
+        while !self.applier_ended.load(Ordering::Acquire) {
+            for request in self.inbox.take(false, self.options.tick).conf {
+                match driver.apply_conf_change(request.change) {
+                    // As above.
+                    Ok(state) => drop(request.reply.send(state)),
+                    Err(error) => fail_stop("raft refused a conf change that the state machine accepted", &error),
+                }
+            }
+        }
     }
 
     /// Nothing else waits, or waiting for another thread would cost more than the work.
     fn may_inline(&self, log: &LogStage) -> bool {
-        self.marks.reads_at_once() && (log.sync_cost() < CHEAP_SYNC || !self.inbox.has_proposals())
+        // On a full disk a step may wait for room, and the driver must not wait with it.
+        let roomy = !self.low_space.load(Ordering::Relaxed) && !self.no_space.load(Ordering::Relaxed);
+        self.marks.reads_at_once() && roomy && (log.sync_cost() < CHEAP_SYNC || !self.inbox.has_proposals())
     }
 
     fn perform(&self, driver: &mut Driver, output: Output) {
@@ -359,6 +374,11 @@ impl Pipeline {
             };
             let Some(append) = job.append else {
                 self.hand_over(job.committed, false);
+                drop(log);
+                if self.log.len() + 1 == APPENDS_MAX {
+                    // The driver stopped feeding when the queue was long.
+                    self.inbox.nudge();
+                }
                 continue;
             };
             loop {
@@ -500,6 +520,12 @@ impl Pipeline {
     }
 
     fn run_applier(&self) {
+        self.apply_all();
+        self.applier_ended.store(true, Ordering::Release);
+        self.inbox.nudge();
+    }
+
+    fn apply_all(&self) {
         self.applier.adopt();
         let mut sweep_began = None;
         let mut next_slice = self.clock.now();

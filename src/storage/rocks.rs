@@ -189,7 +189,7 @@ fn error(error: rocksdb::Error) -> Error {
 /// RocksDB tells its errors apart by how their text begins.
 fn error_from(text: String) -> Error {
     let would_stall = text.starts_with("Result incomplete");
-    let no_space = text.starts_with("IO error: No space left on device");
+    let no_space = text.starts_with("IO error: No space left on device") || text.contains("Disk quota exceeded");
     match (no_space, would_stall) {
         (true, _) => Error::NoSpace(text),
         (false, true) => Error::Stalled(text),

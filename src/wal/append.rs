@@ -10,7 +10,7 @@
 //! Invariant: `offset`, `crc`, `last_index` and `hard_state` describe the last whole write; a call that fails for want of
 //! space leaves them as they were.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file_system::{File, Open};
 use super::frame::{Encoder, OVERHEAD_MAX};
@@ -21,6 +21,8 @@ use crate::wire::raftpb;
 
 /// Bound: the buffer of a large batch is not kept.
 const BUFFER_KEPT_MAX: usize = 4 << 20;
+/// Segments are never made smaller than this for want of space.
+pub(super) const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
 /// The next segment before it has a name.
 #[derive(Debug)]
@@ -207,15 +209,22 @@ impl Wal {
             return Error::io(&self.tail().path, "cut", error);
         }
         // Crash: whole frames of the failed write may come back, in order and with nothing after them; nobody was told.
-        // The space may be gone to others now. If so the next write meets that by itself.
-        let _ = self.tail_file().allocate(self.options.segment_bytes);
+        // The space may be gone to others now. If so the next write meets that by itself; what a failed attempt took is given back,
+        // for some file systems keep all that they found.
+        if self.tail_file().allocate(self.options.segment_bytes).is_err() {
+            let _ = self.tail_file().set_len(self.offset);
+        }
         self.is_synced = false;
         error
     }
 
     /// Makes the prepared file the tail.
     fn cut(&mut self) -> Result<(), Error> {
-        self.prepare()?;
+        match self.prepare(self.options.segment_bytes) {
+            // Less than a whole segment may still be there, and a segment may grow as it is written.
+            Err(error) if error.is_no_space() => self.prepare(SEGMENT_BYTES_MIN)?,
+            done => done?,
+        }
         self.sync()?;
         // Crash: the tail is whole. From here on it is never written again, for only the newest segment may be torn.
         let Prepared { path, file } = self.prepared.take().expect("a segment was prepared");
@@ -223,11 +232,15 @@ impl Wal {
         let name = self.dir.join(segment::name(sequence, index));
         let mut header = Vec::new();
         let crc = encode_header(&mut header, self.crc, &self.metadata, self.hard_state);
-        file.write_at(0, &header).map_err(|error| Error::io(&path, "write", error))?;
+        if let Err(error) = file.write_at(0, &header) {
+            return Err(self.give_up(file, &path, Error::io(&path, "write", error)));
+        }
         let result = file.sync();
         self.note_sync(result, path.clone())?;
         // Crash: a leftover of a name that is no segment's; the next start removes it.
-        self.fs.rename(&path, &name).map_err(|error| Error::io(&name, "name", error))?;
+        if let Err(error) = self.fs.rename(&path, &name) {
+            return Err(self.give_up(file, &path, Error::io(&name, "name", error)));
+        }
         let result = self.fs.sync_dir(&self.dir);
         self.note_sync(result, self.dir.clone())?;
         // Crash: the new segment is the tail and holds its header; the old one ends in zeros.
@@ -247,16 +260,31 @@ impl Wal {
     /// Sets the next segment aside now rather than when the disk may be full. An error here is not one yet: the cut that
     /// needs the segment meets it again.
     pub(super) fn prepare_ahead(&mut self) {
-        let _ = self.prepare();
+        let free = self.free_bytes().ok().flatten().unwrap_or(u64::MAX);
+        // What is left of a volume that fills is for the state engine's way out.
+        if free >= 2 * self.options.segment_bytes {
+            let _ = self.prepare(self.options.segment_bytes);
+        }
     }
 
-    fn prepare(&mut self) -> Result<(), Error> {
+    /// Takes a prepared file away again: space that was set aside must not be lost to an error.
+    fn give_up(&self, file: Box<dyn File>, path: &Path, error: Error) -> Error {
+        drop(file);
+        // A leftover is emptied by the next attempt and removed by the next start.
+        let _ = self.fs.remove(path);
+        error
+    }
+
+    fn prepare(&mut self, bytes: u64) -> Result<(), Error> {
         if self.prepared.is_some() {
             return Ok(());
         }
         let path = self.dir.join(format!("{}.tmp", self.prepared_count % 2));
         let file = self.fs.open(&path, Open::Create).map_err(|error| Error::io(&path, "create", error))?;
-        file.allocate(self.options.segment_bytes).map_err(|error| Error::io(&path, "set space aside for", error))?;
+        if let Err(error) = file.allocate(bytes) {
+            // ext4 keeps what it found before it ran out: all that was free.
+            return Err(self.give_up(file, &path, Error::io(&path, "set space aside for", error)));
+        }
         if !file.try_lock().map_err(|error| Error::io(&path, "lock", error))? {
             return Err(Error::Locked { file: path });
         }

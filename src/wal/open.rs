@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::append::encode_header;
+use super::append::{SEGMENT_BYTES_MIN, encode_header};
 use super::file_system::{File, FileSystem, Open};
 use super::frame::{Encoder, Record};
 use super::marks::Place;
@@ -20,9 +20,6 @@ use super::reader::{Found, Log, SegmentReader};
 use super::repair::{self, Verdict};
 use super::segment::{self, Segment};
 use super::{Counters, Error, HardState, LogEntry, Options, Replay, SnapshotRecord, Wal};
-
-/// Segments are never made smaller than this for want of space.
-const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
 impl Wal {
     /// Is there a log in this directory?
