@@ -55,6 +55,25 @@ fn no_space_at_any_write_moves_nothing_and_the_same_call_works_again() {
 }
 
 #[test]
+fn space_that_could_not_be_set_aside_whole_is_given_back() {
+    let mut hits = 0;
+    for n in 0.. {
+        let fs = MemoryFileSystem::default();
+        let mut wal = create(&fs);
+        fs.set_fault(Some(Fault::NoSpaceAt(n)));
+        // The one refusal is met by whoever meets it; none may leave a file behind that nobody will use.
+        run(&mut wal, true).unwrap();
+        let left: Vec<_> = fs.names().into_iter().filter(|name| name.ends_with(".tmp")).collect();
+        assert!(left.len() <= usize::from(wal.prepared.is_some()), "write {n}: {left:?}");
+        if !fs.was_hit() {
+            break;
+        }
+        hits += 1;
+    }
+    assert!(hits > 15, "{hits}");
+}
+
+#[test]
 fn a_write_that_found_no_space_leaves_nothing_behind_a_shorter_one() {
     let fs = MemoryFileSystem::default();
     let mut wal = log_of(&fs, 1);

@@ -245,7 +245,14 @@ impl File for MemoryFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.change(true, |file| file.resize(file.len().max(len as usize), 0))
+        let result = self.change(true, |file| file.resize(file.len().max(len as usize), 0));
+        if matches!(&result, Err(error) if error.kind() == io::ErrorKind::StorageFull) {
+            // As ext4 does: what was found before the space ran out is kept.
+            let mut state = self.state.lock().unwrap();
+            let file = &mut state.files[self.at].now;
+            file.resize(file.len().max(len as usize / 2), 0);
+        }
+        result
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
