@@ -143,6 +143,7 @@ pub fn start(
     let reader = machine.reader().clone();
     let (leases, cluster, alarms) = (machine.leases().clone(), machine.cluster().clone(), machine.alarms().clone());
     let hubs = hubs(&reader);
+    let wal_dir = options.wal_dir.clone();
     let pipeline = Pipeline::new(
         pipeline_options(&options, member_id),
         log,
@@ -154,7 +155,7 @@ pub fn start(
         // Bound: the inbox holds at most this many bytes of proposals.
         64 << 20,
         metrics,
-        Space::new(&member_dir),
+        Space::new(&member_dir).with_log(&wal_dir),
     );
     if let Err(error) = pipeline.space.lay_ballast() {
         tracing::warn!(error = %error, "the ballast could not be laid");

@@ -115,7 +115,7 @@ async fn look_at_space(seat: &Seat) {
             tracing::warn!(error = %error, "the ballast could not be removed");
         }
     }
-    let getting_low = pipeline.space.volume().is_ok_and(|volume| volume.is_getting_low());
+    let getting_low = pipeline.space.tightest().is_ok_and(|volume| volume.is_getting_low());
     if (refused || getting_low) && pipeline.has_spare_segments() {
         // Old segments of the log are kept for the curious only; they go before anybody is refused.
         let node = seat.node.clone();

@@ -185,7 +185,7 @@ impl Pipeline {
 
     /// Looks at the volume. Answers whether it is low.
     pub fn note_space(&self) -> bool {
-        match self.space.volume() {
+        match self.space.tightest() {
             Ok(volume) => {
                 self.low_space.store(volume.is_low(), Ordering::Release);
                 if volume.is_getting_low() && self.has_spare_segments() {

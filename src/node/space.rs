@@ -56,25 +56,30 @@ impl Volume {
 
 pub struct Space {
     dir: PathBuf,
+    /// The log's directory, which may be on a volume of its own.
+    log_dir: PathBuf,
     ballast: PathBuf,
 }
 
 impl Space {
     pub fn new(member_dir: &Path) -> Space {
-        Space { dir: member_dir.to_owned(), ballast: member_dir.join("ballast") }
+        Space { dir: member_dir.to_owned(), log_dir: member_dir.to_owned(), ballast: member_dir.join("ballast") }
     }
 
-    /// The volume of the member's directory; where the system does not say, one that is never low.
-    #[cfg(unix)]
-    pub fn volume(&self) -> io::Result<Volume> {
-        let stat = rustix::fs::statvfs(&self.dir)?;
-        Ok(Volume { total: stat.f_blocks.saturating_mul(stat.f_frsize), free: stat.f_bavail.saturating_mul(stat.f_frsize) })
+    /// With the log in this directory.
+    pub fn with_log(self, log_dir: &Path) -> Space {
+        Space { log_dir: log_dir.to_owned(), ..self }
     }
 
-    #[cfg(not(unix))]
+    /// The volume of the member's directory.
     pub fn volume(&self) -> io::Result<Volume> {
-        let _ = &self.dir;
-        Ok(Volume { total: u64::MAX, free: u64::MAX })
+        volume_of(&self.dir)
+    }
+
+    /// Of the member's volume and the log's, the one with less room: NOSPACE has to come while both can still be written.
+    pub fn tightest(&self) -> io::Result<Volume> {
+        let (state, log) = (self.volume()?, volume_of(&self.log_dir)?);
+        Ok(if log.free < state.free { log } else { state })
     }
 
     /// Lays the ballast, if it is missing and there is room well above the low-water mark.
@@ -109,6 +114,18 @@ impl Space {
             other => other,
         }
     }
+}
+
+#[cfg(unix)]
+fn volume_of(dir: &Path) -> io::Result<Volume> {
+    let stat = rustix::fs::statvfs(dir)?;
+    Ok(Volume { total: stat.f_blocks.saturating_mul(stat.f_frsize), free: stat.f_bavail.saturating_mul(stat.f_frsize) })
+}
+
+/// Where the system does not say, a volume that is never low.
+#[cfg(not(unix))]
+fn volume_of(_: &Path) -> io::Result<Volume> {
+    Ok(Volume { total: u64::MAX, free: u64::MAX })
 }
 
 #[cfg(test)]
