@@ -49,6 +49,8 @@ struct Client {
     watches: Vec<Watch>,
     /// Watches whose create request is under way, with what was seen by anybody before it.
     creating: VecDeque<(usize, i64)>,
+    /// Ids whose cancel request is under way: each is answered once, also where a compaction has ended the watch before.
+    canceling: Vec<i64>,
     /// It found nothing, and was not told since that there is something.
     is_parked: bool,
 }
@@ -211,6 +213,7 @@ impl Watching {
                 let watches = &self.clients[at].watches;
                 let Some(id) = watches[rng.random_range(0..watches.len())].id else { return format!("client {at} waits") };
                 self.turn(|hub| hub.cancel(stream, id));
+                self.clients[at].canceling.push(id);
                 format!("client {at} cancels {id}")
             }
             11 if rng.random_bool(0.3) => {
@@ -296,6 +299,7 @@ impl Client {
     fn lose_stream(&mut self) {
         self.stream = None;
         self.creating.clear();
+        self.canceling.clear();
         self.is_parked = false;
         for watch in &mut self.watches {
             watch.id = None;
@@ -332,7 +336,16 @@ impl Client {
             }
             _ => {}
         }
-        let place = self.watches.iter().position(|watch| watch.id == Some(id)).ok_or(format!("a message for {id}, which is no watch"))?;
+        let is_answer = matches!(message.body, Body::Canceled);
+        if is_answer {
+            let asked = self.canceling.iter().position(|&asked| asked == id).ok_or(format!("a cancel of {id} that nobody asked for"))?;
+            self.canceling.swap_remove(asked);
+        }
+        let place = match self.watches.iter().position(|watch| watch.id == Some(id)) {
+            Some(place) => place,
+            None if is_answer => return Ok(0),
+            None => return Err(format!("a message for {id}, which is no watch")),
+        };
         let watch = &mut self.watches[place];
         match &message.body {
             Body::Events { events, more } => watch.receive(events_of(events), *more, message.revision, model),
