@@ -14,7 +14,7 @@ use crate::consensus::{Role, Status};
 use crate::lease::{Deadlines, Leases};
 use crate::wire::etcdserverpb::{InternalRaftRequest, LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest};
 
-const IN_FLIGHT: usize = 256;
+const IN_FLIGHT: usize = 512;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs on one runtime for as long as the node lives.
