@@ -14,7 +14,7 @@ use crate::consensus::{Role, Status};
 use crate::lease::{Deadlines, Leases};
 use crate::wire::etcdserverpb::{InternalRaftRequest, LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest};
 
-const IN_FLIGHT: usize = 512;
+const IN_FLIGHT: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs on one runtime for as long as the node lives.
@@ -50,7 +50,8 @@ pub fn take_over(status: Status, deadlines: &Deadlines, leases: &Leases, now: Du
 async fn revoke_expired(seat: &Seat) {
     let mut under_way = FuturesUnordered::new();
     loop {
-        let room = IN_FLIGHT - under_way.len();
+        // Refilled by halves: revokes that trickle in one by one would each be a batch of its own.
+        let room = if under_way.len() <= IN_FLIGHT / 2 { IN_FLIGHT - under_way.len() } else { 0 };
         let expired = if room > 0 { seat.node.deadlines.expired(seat.node.clock.now(), room) } else { Vec::new() };
         let found = expired.len();
         for id in expired {

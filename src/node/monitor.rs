@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::expiry::take_over;
 use super::seat::Seat;
 use crate::membership::Version;
 use crate::watch::Leadership;
@@ -35,6 +36,8 @@ pub async fn publish(seat: &Seat) -> Result<(), Error> {
         // A refusal comes at once: without a pause this loop would be all that its runtime does.
         tokio::time::sleep(LOOK_EVERY).await;
     }
+    // Before a client is let in: a lease granted to a leader that does not keep deadlines yet would get an election on top (LSE-12).
+    take_over(node.pipeline.marks.status(), &node.deadlines, &node.leases, node.clock.now(), node.options.election);
     tracing::info!(
         local_member_id = format_args!("{:x}", node.member_id()),
         cluster_id = format_args!("{:x}", node.cluster_id()),
