@@ -41,8 +41,7 @@ impl LogStage {
             index: e.index,
             data: e.data.clone(),
         }));
-        let hard_state = append.hard_state.map(|h| wal::HardState { term: h.term, vote: h.vote, commit: h.commit });
-        let done = self.wal.append(&self.entries, hard_state).map_err(Error::from);
+        let done = self.wal.append(&self.entries, append.hard_state).map_err(Error::from);
         self.entries.clear();
         done
     }

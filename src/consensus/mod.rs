@@ -20,6 +20,8 @@ pub use driver::{Append, ConfChange, Driver, Input, Options, Output, Role, Statu
 pub use log_stage::{Error as LogError, LogStage};
 pub use log_store::LogStore;
 
+pub use crate::wal::HardState;
+
 use bytes::Bytes;
 
 /// What an entry of the log holds; the numbers are raftpb's.
@@ -37,12 +39,4 @@ pub struct Entry {
     pub term: u64,
     pub kind: EntryKind,
     pub data: Bytes,
-}
-
-/// Term, vote and commit index: what a member must never forget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HardState {
-    pub term: u64,
-    pub vote: u64,
-    pub commit: u64,
 }

@@ -15,7 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::record;
 
 /// The number of this layout, and of everything else that is ours alone.
-pub const LAYOUT: &[u8] = b"1";
+pub use crate::storage::keyspace::LAYOUT;
 
 const HEAD: usize = 29;
 const PUT: u8 = 0;

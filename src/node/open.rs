@@ -20,7 +20,7 @@ use prost::Message;
 use super::bootstrap::{Options, StartError};
 use super::flushed::{Flushed, flushed};
 use super::monitor::CLUSTER_VERSION;
-use crate::consensus::{self, Driver, Entry, EntryKind, HardState, LogStage};
+use crate::consensus::{self, Driver, Entry, EntryKind, LogStage};
 use crate::membership::{self, Identity, Member};
 use crate::state_machine::quota::Quota;
 use crate::state_machine::{self, StateMachine};
@@ -124,9 +124,8 @@ fn open_driver(
     let ticks = (options.election.as_millis() / options.heartbeat.as_millis()).max(2) as usize;
     let driver =
         consensus::Options { id, election_ticks: ticks, heartbeat_ticks: 1, committed_bytes_max: 4 << 20, waiting_bytes_max: 64 << 20 };
-    let hard_state = HardState { term: replay.hard_state.term, vote: replay.hard_state.vote, commit: replay.hard_state.commit };
     let entries: Vec<Entry> = replay.entries.iter().filter(|e| e.index > applied.0).map(entry_in).collect();
-    Driver::new(driver, applied, &entries, hard_state, &machine.conf_state(), applied.0).map_err(|e| StartError::Raft(e.to_string()))
+    Driver::new(driver, applied, &entries, replay.hard_state, &machine.conf_state(), applied.0).map_err(|e| StartError::Raft(e.to_string()))
 }
 
 fn entry_in(entry: &wal::LogEntry) -> Entry {
