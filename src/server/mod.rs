@@ -16,6 +16,7 @@ mod metrics;
 mod probe;
 mod runtime;
 pub mod signal;
+mod terms;
 
 use std::process::ExitCode;
 use std::sync::Arc;
