@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
-use super::calls::Calls;
+use super::calls::{Calls, Limits};
 use super::checks::{self, Call};
 use super::framing::Framed;
 use super::terms::Terms;
@@ -76,8 +76,8 @@ impl Grpc {
         }
     }
 
-    /// Answers one call, counted and timed.
-    pub async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    /// Answers one call of the client at `remote`, counted and timed.
+    pub async fn call(&self, request: Request<Incoming>, remote: &str) -> Result<Response<Body>, Infallible> {
         let began = self.clock.now();
         let Call { method: Method { service, kind }, is_encoded, terms } = match checks::check(&request, began, || self.clock.now()) {
             Ok(call) => call,
@@ -108,7 +108,8 @@ impl Grpc {
             Err(status) => status.into_http(),
         };
         if let Some(counted) = counted {
-            counted.note_answer(response.headers(), self.clock.now().saturating_sub(began), self.warning_unary);
+            let limits = Limits { warning: self.warning_unary, clock: &*self.clock, remote };
+            counted.note_answer(&response, self.clock.now().saturating_sub(began), &limits);
         }
         if kind != Kind::Unary {
             // A watch stream asks for its leader itself, since what is queued for it goes first.
