@@ -39,12 +39,12 @@ pub struct Services {
 }
 
 impl Services {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, remote: Arc<str>) -> Result<Response<Body>, std::convert::Infallible> {
         // Without TLS the preface alone decides (GRP-2): HTTP/2 is gRPC, whatever its content type says.
         if request.version() == http::Version::HTTP_2
             && let Some(grpc) = &self.grpc
         {
-            return grpc.call(request).await;
+            return grpc.call(request, &remote).await;
         }
         match &self.http {
             Some(http) => {
@@ -75,13 +75,13 @@ impl Services {
     }
 
     /// Serves until the peer leaves, or until `stopping` and what is under way has ended.
-    pub async fn serve<S>(self: Arc<Self>, stream: S, mut stopping: watch::Receiver<bool>)
+    pub async fn serve<S>(self: Arc<Self>, stream: S, remote: Arc<str>, mut stopping: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let builder = self.builder();
         let (stream, socket) = Socket::pair(stream, self.traffic.clone());
-        let service = service_fn(move |request| self.clone().answer(request));
+        let service = service_fn(move |request| self.clone().answer(request, remote.clone()));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         // The guard that `wait_for` answers with must not be held across an await.

@@ -17,6 +17,7 @@ mod metrics;
 mod probe;
 mod runtime;
 pub mod signal;
+mod terms;
 
 use std::process::ExitCode;
 use std::sync::Arc;
