@@ -12,9 +12,9 @@ use clap::{
 };
 
 use super::{
-    Failure, alarm::Alarm, compaction::Compaction, completion::Completion, defrag::Defrag, del::Del, endpoint::Endpoint, get::Get,
-    lease::Lease, member::Member, move_leader::MoveLeader, number, options::Options, put::Put, settings, txn::Txn, version::Version,
-    watch::Watch, watch_lines,
+    Failure, alarm::Alarm, check::Check, compaction::Compaction, completion::Completion, defrag::Defrag, del::Del, downgrade::Downgrade,
+    elect::Elect, endpoint::Endpoint, get::Get, lease::Lease, lock::Lock, make_mirror::MakeMirror, member::Member, move_leader::MoveLeader,
+    number, options::Options, put::Put, settings, txn::Txn, version::Version, watch::Watch, watch_lines,
 };
 
 #[derive(Debug, Parser)]
@@ -38,16 +38,22 @@ pub enum Command {
     Endpoint(Endpoint),
     Member(Member),
     MoveLeader(MoveLeader),
+    Downgrade(Downgrade),
+    Lock(Lock),
+    Elect(Elect),
+    Check(Check),
+    MakeMirror(MakeMirror),
     Completion(Completion),
     Options(Options),
     Version(Version),
 }
 
 /// The commands as the help shows them.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Key-value commands", &["compaction", "del", "get", "lease", "put", "txn", "watch"]),
-    ("Cluster maintenance commands", &["alarm", "defrag", "endpoint", "member", "move-leader"]),
-    ("Utility commands", &["completion", "help", "options", "version"]),
+    ("Cluster maintenance commands", &["alarm", "defrag", "downgrade", "endpoint", "member", "move-leader"]),
+    ("Concurrency commands", &["elect", "lock"]),
+    ("Utility commands", &["check", "completion", "help", "make-mirror", "options", "version"]),
 ];
 
 const OPTIONS_HINT: &str = "Use \"etcdctl options\" for the global flags, which every command takes.";

@@ -74,7 +74,7 @@ impl Fields<'_> {
                     writeln!(self.out)?;
                 }
             }
-            Answer::MoveLeader { .. } => return Ok(Shown::Unsupported),
+            Answer::MoveLeader { .. } | Answer::Downgrade { .. } => return Ok(Shown::Unsupported),
             lease => self.lease(lease)?,
         }
         Ok(Shown::Yes)

@@ -30,8 +30,6 @@ pub struct Services {
     pub grpc: Option<Grpc>,
     /// `None` on a listener for gRPC alone.
     pub http: Option<Router>,
-    /// What a metrics listener serves.
-    pub probes: Router,
     pub traffic: Arc<Traffic>,
     pub concurrent_streams_max: u32,
     /// Ping a silent client after this long, and give it up after that; `None` never (GRP-4).
