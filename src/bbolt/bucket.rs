@@ -13,7 +13,10 @@ use super::database::Database;
 use super::error::{Damage, Error, Place};
 use super::page::{BUCKET_BYTES, HEADER_BYTES, Page};
 use super::source::ReadAt;
-use super::walk::Walk;
+use super::walk::{VisitElement, Walk};
+
+/// What a scan does with a key and its value.
+pub type VisitEntry<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 #[derive(Debug)]
 pub struct Bucket<'a, S> {
@@ -82,7 +85,7 @@ impl<'a, S: ReadAt> Bucket<'a, S> {
     }
 
     /// The entries from the first key that is not below `from`, in order, until `visit` breaks; nested buckets are passed over.
-    pub fn scan(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
+    pub fn scan(&self, from: &[u8], visit: &mut VisitEntry<'_>) -> Result<(), Error> {
         self.items(from, &mut |item| match item {
             Item::Entry { key, value } => visit(key, value),
             Item::Bucket { .. } => ControlFlow::Continue(()),
@@ -121,7 +124,7 @@ impl<'a, S: ReadAt> Bucket<'a, S> {
         Ok(found)
     }
 
-    fn walk(&self, from: &[u8], visit: &mut dyn FnMut(&Page, usize) -> Result<ControlFlow<()>, Error>) -> Result<(), Error> {
+    fn walk(&self, from: &[u8], visit: &mut VisitElement<'_>) -> Result<(), Error> {
         let mut walk = Walk::new(self.database);
         let root = match &self.root {
             Root::Page(id, place) => walk.load(*id, *place)?,

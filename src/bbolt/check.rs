@@ -111,9 +111,14 @@ impl<S: ReadAt> Check<'_, S> {
 
     /// Puts a page on the stack; false if it cannot be used.
     fn descend(&mut self, stack: &mut Vec<Frame>, id: u64, from: Place) -> Result<bool, Error> {
+        // Claimed before it is read: so all that is ever read is the file, once.
+        let first = if self.database.is_data(id) { self.used.claim(id, 1) } else { None };
+        if let Some(page) = first {
+            self.say(from, Damage::SharedPage { page });
+            return Ok(false);
+        }
         let Some(head) = self.found(self.database.head(id, from).map(Some))? else { return Ok(false) };
-        // Claimed before it is read whole: so all that is ever read is the file, once.
-        if let Some(page) = self.used.claim(id, head.pages()) {
+        if let Some(page) = self.used.claim(id + 1, head.pages() - 1) {
             self.say(from, Damage::SharedPage { page });
             return Ok(false);
         }
@@ -162,13 +167,10 @@ impl Pages {
         self.0[(id / 64) as usize] & (1 << (id % 64)) != 0
     }
 
-    /// Marks pages that are all inside of the file; answers with the first that was marked already.
+    /// Marks pages that are all inside of the file, up to the first that was marked already: that is the answer.
     fn claim(&mut self, first: u64, count: u64) -> Option<u64> {
-        let mut shared = None;
-        for id in first..first + count {
-            if self.has(id) && shared.is_none() {
-                shared = Some(id);
-            }
+        let shared = (first..first + count).find(|id| self.has(*id));
+        for id in first..shared.unwrap_or(first + count) {
             self.0[(id / 64) as usize] |= 1 << (id % 64);
         }
         shared

@@ -117,8 +117,14 @@ impl<S: ReadAt> Database<S> {
         Place { page: self.meta_page, offset: self.meta_page * u64::from(self.format.page_size) + 32 }
     }
 
-    fn is_data(&self, id: u64) -> bool {
+    /// Neither a meta page nor beyond the end.
+    pub(super) fn is_data(&self, id: u64) -> bool {
         id >= 2 && id < self.meta.pages
+    }
+
+    /// Pages but the metas.
+    pub(super) fn data_pages(&self) -> u64 {
+        self.meta.pages - 2
     }
 
     pub(super) fn place_of(&self, id: u64) -> Place {

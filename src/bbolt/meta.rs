@@ -64,9 +64,9 @@ impl Meta {
         if format.is_valid() { Ok((found, order)) } else { Err(BadMeta::PageSize(found.page_size)) }
     }
 
-    /// The whole page `id`, with the checksum of what it says.
+    /// The beginning of page `id`, with the checksum of what it says; zeros follow it.
     pub(super) fn encode(&self, id: u64, order: ByteOrder) -> Vec<u8> {
-        let mut page = Vec::with_capacity(self.page_size as usize);
+        let mut page = Vec::with_capacity(META_PAGE_BYTES);
         Header { id, flags: META_FLAG, count: 0, overflow: 0 }.encode(order, &mut page);
         for number in [MAGIC, VERSION, self.page_size, self.flags] {
             order.put_u32(&mut page, number);
@@ -76,7 +76,6 @@ impl Meta {
         }
         let checksum = fnv_1a(&page[HEADER_BYTES..]);
         order.put_u64(&mut page, checksum);
-        page.resize(self.page_size as usize, 0);
         page
     }
 }

@@ -34,7 +34,7 @@ mod tests;
 mod walk;
 mod write;
 
-pub use bucket::{Bucket, Item};
+pub use bucket::{Bucket, Item, VisitEntry};
 pub use check::Finding;
 pub use database::Database;
 pub use error::{Damage, Error};

@@ -146,7 +146,9 @@ impl<W: io::Write> Writer<W> {
         for (id, txid) in [(0, 2), (1, 1)] {
             let page_size = format.page_size;
             let meta = Meta { page_size, flags: 0, root, sequence: 0, freelist: NO_FREELIST, pages, txid, checksum: 0 };
-            self.packer.sink.put(&meta.encode(id, format.order), 1)?;
+            let mut page = meta.encode(id, format.order);
+            page.resize(format.page_bytes(), 0);
+            self.packer.sink.put(&page, 1)?;
         }
         Ok(())
     }
