@@ -38,6 +38,9 @@ pub mod node;
 #[cfg(feature = "server")]
 pub mod server;
 
+pub mod cli;
 pub mod client;
 pub mod ctl;
 pub mod print;
+#[cfg(feature = "server")]
+pub mod utl;

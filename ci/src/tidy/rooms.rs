@@ -55,8 +55,9 @@ const PLAN: &[Room] = &[
     room("server", &["config", "api", "http", "node", "watch", "peer", "tls"]),
     room("client", &["tls"]),
     room("print", &[]),
-    room("ctl", &["client", "print"]),
-    room("utl", &["storage", "mvcc", "membership", "state_machine", "consensus", "print"]),
+    room("cli", &["print"]),
+    room("ctl", &["client", "print", "cli"]),
+    room("utl", &["storage", "wal", "bbolt", "mvcc", "membership", "state_machine", "print", "cli"]),
     room("bin", &["config", "server", "ctl", "utl"]),
 ];
 
