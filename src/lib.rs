@@ -7,6 +7,8 @@ pub mod release;
 pub mod wire;
 
 #[cfg(feature = "server")]
+pub mod bbolt;
+#[cfg(feature = "server")]
 pub mod metrics;
 #[cfg(feature = "server")]
 pub mod storage;

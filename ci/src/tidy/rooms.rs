@@ -44,7 +44,7 @@ const PLAN: &[Room] = &[
     room("lease", &["storage"]),
     room("auth", &["storage"]),
     room("membership", &["storage"]),
-    room("state_machine", &["storage", "mvcc", "lease", "auth", "membership"]),
+    room("state_machine", &["storage", "bbolt", "mvcc", "lease", "auth", "membership"]),
     room("watch", &["storage", "mvcc"]),
     room("consensus", &["wal", "storage"]),
     room("peer", &["consensus", "tls"]),
