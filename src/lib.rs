@@ -3,7 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+#[cfg(feature = "server")]
+pub mod log;
 pub mod release;
+#[cfg(feature = "server")]
+pub mod url;
 pub mod wire;
 
 #[cfg(feature = "server")]
