@@ -2,12 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bbolt;
 pub mod clock;
 pub mod release;
 pub mod wire;
 
-#[cfg(feature = "server")]
-pub mod bbolt;
 #[cfg(feature = "server")]
 pub mod metrics;
 #[cfg(feature = "server")]
