@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bbolt;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod log;
@@ -10,8 +11,6 @@ pub mod release;
 pub mod url;
 pub mod wire;
 
-#[cfg(feature = "server")]
-pub mod bbolt;
 #[cfg(feature = "server")]
 pub mod metrics;
 #[cfg(feature = "server")]
