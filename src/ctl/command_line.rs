@@ -13,8 +13,8 @@ use clap::{
 
 use super::{
     Failure, alarm::Alarm, compaction::Compaction, completion::Completion, defrag::Defrag, del::Del, endpoint::Endpoint, get::Get,
-    lease::Lease, member::Member, move_leader::MoveLeader, number, options::Options, put::Put, settings, txn::Txn, version::Version,
-    watch::Watch, watch_lines,
+    lease::Lease, member::Member, move_leader::MoveLeader, number, options::Options, put::Put, settings, snapshot::Snapshot, txn::Txn,
+    version::Version, watch::Watch, watch_lines,
 };
 
 #[derive(Debug, Parser)]
@@ -38,6 +38,7 @@ pub enum Command {
     Endpoint(Endpoint),
     Member(Member),
     MoveLeader(MoveLeader),
+    Snapshot(Snapshot),
     Completion(Completion),
     Options(Options),
     Version(Version),
@@ -46,7 +47,7 @@ pub enum Command {
 /// The commands as the help shows them.
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Key-value commands", &["compaction", "del", "get", "lease", "put", "txn", "watch"]),
-    ("Cluster maintenance commands", &["alarm", "defrag", "endpoint", "member", "move-leader"]),
+    ("Cluster maintenance commands", &["alarm", "defrag", "endpoint", "member", "move-leader", "snapshot"]),
     ("Utility commands", &["completion", "help", "options", "version"]),
 ];
 

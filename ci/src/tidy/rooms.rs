@@ -55,7 +55,7 @@ const PLAN: &[Room] = &[
     room("server", &["config", "api", "http", "node", "watch", "peer", "tls"]),
     room("client", &["tls"]),
     room("print", &[]),
-    room("ctl", &["client", "print"]),
+    room("ctl", &["bbolt", "client", "print"]),
     room("utl", &["storage", "bbolt", "mvcc", "membership", "state_machine", "consensus", "print"]),
     room("bin", &["config", "server", "ctl", "utl"]),
 ];
