@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod error;
 pub mod keep_alive;
 pub mod key_range;
+pub mod snapshot;
 pub mod tls;
 pub mod watch;
 

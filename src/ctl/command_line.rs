@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     Failure, alarm::Alarm, compaction::Compaction, defrag::Defrag, del::Del, endpoint::Endpoint, get::Get, lease::Lease, member::Member,
-    move_leader::MoveLeader, options::Options, put::Put, settings, txn::Txn, watch::Watch, watch_lines,
+    move_leader::MoveLeader, options::Options, put::Put, settings, snapshot::Snapshot, txn::Txn, watch::Watch, watch_lines,
 };
 use crate::cli::{self, Completion, Tool, Version, first_line};
 
@@ -28,6 +28,7 @@ pub enum Command {
     Endpoint(Endpoint),
     Member(Member),
     MoveLeader(MoveLeader),
+    Snapshot(Snapshot),
     Completion(Completion),
     Options(Options),
     Version(Version),
@@ -42,7 +43,7 @@ pub const TOOL: Tool = Tool {
     flags: &settings::FLAGS,
     groups: &[
         ("Key-value commands", &["compaction", "del", "get", "lease", "put", "txn", "watch"]),
-        ("Cluster maintenance commands", &["alarm", "defrag", "endpoint", "member", "move-leader"]),
+        ("Cluster maintenance commands", &["alarm", "defrag", "endpoint", "member", "move-leader", "snapshot"]),
         ("Utility commands", &["completion", "help", "options", "version"]),
     ],
     hint: OPTIONS_HINT,

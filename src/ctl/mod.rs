@@ -22,6 +22,8 @@ mod options;
 mod put;
 mod session;
 mod settings;
+mod snapshot;
+mod snapshot_file;
 mod txn;
 mod txn_lines;
 mod watch;
@@ -73,6 +75,7 @@ async fn command(args: Vec<OsString>) -> Result<(), Failure> {
         Command::Endpoint(endpoint) => endpoint.run(session()).await,
         Command::Member(member) => member.run(session()).await,
         Command::MoveLeader(move_leader) => move_leader.run(session()).await,
+        Command::Snapshot(snapshot) => snapshot.run(session()).await,
         Command::Completion(completion) => completion.run(&TOOL),
         Command::Options(_) => options::run(),
         Command::Version(version) => version.run(&TOOL),

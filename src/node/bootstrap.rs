@@ -17,6 +17,7 @@ use super::applier::Applier;
 use super::metrics::Metrics;
 use super::open::{Opened, open};
 use super::pipeline::{self, Pipeline};
+use super::snapshot::SNAPSHOTS_MAX;
 use super::space::Space;
 use super::waiters::{Mailbox, first_request_id};
 use super::{CompactionMode, Node};
@@ -177,6 +178,7 @@ pub fn start(
         leadership: tokio::sync::watch::Sender::default(),
         defragmenting: AtomicBool::new(false),
         defragment_turn: Mutex::new(()),
+        snapshots: Arc::new(tokio::sync::Semaphore::new(SNAPSHOTS_MAX)),
         threads: Mutex::new(threads),
         _lock: lock,
     }))
