@@ -92,6 +92,8 @@ pub enum StartError {
     Founding(String),
     #[error("the cluster version {0} of this data is newer than this release; run the release that wrote it")]
     Downgrade(String),
+    #[error("the state in {} is that of a member of a cluster of {voters}: clusters of several members are not built yet", dir.display())]
+    SeveralVoters { dir: PathBuf, voters: usize },
     #[error("the log's first record cannot be read: {0}")]
     Metadata(prost::DecodeError),
     #[error("raft refused the log: {0}")]
