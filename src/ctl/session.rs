@@ -72,6 +72,12 @@ impl<'a> Session<'a> {
         Ok(Some(self.resolved()?.settings.duration("command-timeout")))
     }
 
+    /// When a command that takes as long as it takes has to end, by `now`; None unless a timeout was asked for.
+    pub fn deadline(&self) -> Result<Option<Duration>, Failure> {
+        let settings = &self.resolved()?.settings;
+        Ok(settings.is_set("command-timeout").then(|| self.now() + settings.duration("command-timeout")))
+    }
+
     pub fn style(&self) -> Result<Style, Failure> {
         Ok(self.resolved()?.style)
     }

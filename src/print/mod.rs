@@ -58,6 +58,31 @@ pub enum Answer<'a> {
     Health(&'a [Health]),
     Status(&'a [Status]),
     HashKv(&'a [HashKv]),
+    Row(&'a [Column]),
+}
+
+/// One named value of an answer that is a single row of such.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name in a table, in the fields format, and in JSON.
+    pub names: [&'static str; 3],
+    pub value: Cell,
+}
+
+impl Column {
+    pub fn new(names: [&'static str; 3], value: Cell) -> Column {
+        Column { names, value }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Cell {
+    /// Of the two formats for people (simple, table) in hexadecimal.
+    Hash(u32),
+    Number(i64),
+    /// For people, rounded to a unit.
+    Size(u64),
+    Text(String),
 }
 
 /// Whether an endpoint could commit.

@@ -25,9 +25,12 @@ pub fn show(out: &mut dyn Write, answer: Answer<'_>) -> io::Result<Shown> {
         Answer::LeaseKeepAlive(r) => r.header.unwrap_or_default().encode_to_vec(),
         Answer::LeaseTimeToLive { response, .. } => response.header.unwrap_or_default().encode_to_vec(),
         Answer::LeaseLeases(r) => r.header.unwrap_or_default().encode_to_vec(),
-        Answer::LeaseRevoke { .. } | Answer::MoveLeader { .. } | Answer::Health(_) | Answer::Status(_) | Answer::HashKv(_) => {
-            return Ok(Shown::Unsupported);
-        }
+        Answer::LeaseRevoke { .. }
+        | Answer::MoveLeader { .. }
+        | Answer::Health(_)
+        | Answer::Status(_)
+        | Answer::HashKv(_)
+        | Answer::Row(_) => return Ok(Shown::Unsupported),
     };
     out.write_all(&bytes)?;
     Ok(Shown::Yes)

@@ -61,6 +61,11 @@ impl Failure {
         self
     }
 
+    /// What went wrong, for a failure of another kind.
+    pub fn into_message(self) -> String {
+        self.message.unwrap_or_default()
+    }
+
     pub fn report(self) -> ExitCode {
         if let Some(message) = &self.message {
             eprintln!("Error: {message}");
