@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bbolt;
 pub mod clock;
 pub mod release;
 pub mod wire;

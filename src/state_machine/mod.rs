@@ -26,6 +26,7 @@ mod kv;
 mod lease;
 pub mod quota;
 pub mod read;
+pub mod snapshot;
 mod txn;
 
 #[cfg(test)]

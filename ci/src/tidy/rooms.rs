@@ -44,7 +44,7 @@ const PLAN: &[Room] = &[
     room("lease", &["storage"]),
     room("auth", &["storage"]),
     room("membership", &["storage"]),
-    room("state_machine", &["storage", "mvcc", "lease", "auth", "membership"]),
+    room("state_machine", &["storage", "bbolt", "mvcc", "lease", "auth", "membership"]),
     room("watch", &["storage", "mvcc"]),
     room("consensus", &["wal", "storage"]),
     room("peer", &["consensus", "tls"]),
@@ -56,7 +56,7 @@ const PLAN: &[Room] = &[
     room("client", &["tls"]),
     room("print", &[]),
     room("ctl", &["client", "print"]),
-    room("utl", &["storage", "mvcc", "membership", "state_machine", "consensus", "print"]),
+    room("utl", &["storage", "bbolt", "mvcc", "membership", "state_machine", "consensus", "print"]),
     room("bin", &["config", "server", "ctl", "utl"]),
 ];
 

@@ -1,0 +1,3 @@
+//! The room as its callers see it: what was written is read, and what is damaged is refused.
+
+mod round_trip;
