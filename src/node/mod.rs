@@ -28,6 +28,7 @@ mod seat;
 mod shared;
 mod space;
 mod stage;
+pub mod takeover;
 mod waiters;
 
 use std::sync::Arc;

@@ -9,11 +9,11 @@
 //! For the takeover of a directory that another program wrote, and for reading the log of a member that is stopped.
 //! Holds: while an `Examined` lives, no other process can open the log for writing, ours or etcd.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 
-use super::file_system::FileSystem;
+use super::file_system::{File, FileSystem};
 use super::frame::Record;
 use super::open::{check_reach, open_locked, read_records};
 use super::reader::Log;
@@ -36,17 +36,31 @@ pub struct Examined {
     /// What is wrong with the tail, if a crash tore it: nobody was told of what is missing.
     pub torn: Option<String>,
     segments: Vec<Segment>,
+    /// Where the tail's last record ends.
+    end: u64,
+}
+
+/// One file of a log that was examined. To be read through this: closing another handle of the same file would end its lock.
+#[derive(Clone, Copy, Debug)]
+pub struct ExaminedSegment<'a> {
+    pub path: &'a Path,
+    pub file: &'a dyn File,
+    /// Bytes up to the end of its last record, in the tail; else all of it.
+    pub used: u64,
+    /// The last one: the only one that is still written.
+    pub is_tail: bool,
 }
 
 impl Examined {
-    /// The segments, oldest first; the last one is the tail, the only one that is still written.
-    pub fn segments(&self) -> impl Iterator<Item = &Path> {
-        self.segments.iter().map(|segment| segment.path.as_path())
-    }
-
-    /// Where the log's last segment is.
-    pub fn tail(&self) -> PathBuf {
-        self.segments.last().expect("a log that was read has a tail").path.clone()
+    /// Oldest first.
+    pub fn segments(&self) -> impl Iterator<Item = ExaminedSegment<'_>> {
+        let last = self.segments.len() - 1;
+        self.segments.iter().enumerate().map(move |(at, segment)| {
+            let file = segment.file.as_deref().expect("an examined segment is open");
+            // A file that cannot be measured is one of no bytes: whoever copies it meets the error again.
+            let used = if at == last { self.end } else { file.size().unwrap_or_default() };
+            ExaminedSegment { path: &segment.path, file, used, is_tail: at == last }
+        })
     }
 }
 
@@ -68,7 +82,7 @@ pub fn examine(fs: &dyn FileSystem, dir: &Path, flushed_index: u64) -> Result<Ex
     let last_index = log.last_index();
     log.entries.retain(|entry| entry.index > flushed_index);
     let metadata = log.metadata.take().unwrap_or_default();
-    Ok(Examined { metadata, hard_state: log.hard_state, entries: log.entries, flushed_term, snapshot, last_index, torn, segments })
+    Ok(Examined { metadata, hard_state: log.hard_state, entries: log.entries, flushed_term, snapshot, last_index, torn, segments, end: offset })
 }
 
 /// Bound: of a log that is read whole only what is not yet part of the state stays in memory.

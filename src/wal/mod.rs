@@ -36,7 +36,7 @@ use bytes::Bytes;
 use crate::wire::raftpb;
 
 pub use error::Error;
-pub use examine::{Examined, examine};
+pub use examine::{Examined, ExaminedSegment, examine};
 pub use file_system::{File, FileSystem, Open, RealFileSystem};
 pub use frame::Record;
 pub use open::visit;

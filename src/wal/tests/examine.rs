@@ -35,7 +35,9 @@ fn an_examined_log_tells_what_is_above_the_state_and_is_left_as_it_was() {
     assert_eq!(found.entries, [entry(9, 2, "ninth"), entry(10, 2, "tenth")]);
     assert_eq!((found.last_index, found.flushed_term, &found.metadata[..]), (10, Some(1), &b"whose"[..]));
     assert_eq!((found.hard_state, found.snapshot.as_ref().unwrap().index, &found.torn), (state(2, 8), 8, &None));
-    assert_eq!((found.segments().count(), found.tail()), (4, dir().join(before[before.len() - 1].0.as_str())));
+    let tail = found.segments().last().unwrap();
+    assert_eq!((found.segments().count(), tail.path, tail.is_tail), (4, dir().join(&before[before.len() - 1].0).as_path(), true));
+    assert!(fs.bytes(tail.path)[tail.used as usize..].iter().all(|byte| *byte == 0) && tail.used > 0);
     assert_eq!(fs.names().iter().map(|name| (name.clone(), fs.bytes(&dir().join(name)))).collect::<Vec<_>>(), before);
 }
 
