@@ -40,7 +40,7 @@ pub use self::{auth::Auth, endpoint::Endpoint, error::Error};
 pub type Notice = fn(endpoint: &str, reason: &str);
 
 /// The version of the API that is spoken; members may refuse clients by it.
-pub const API_VERSION: &str = "3.7";
+pub const API_VERSION: &str = crate::release::API_VERSION;
 
 /// What the Go client sends at most, unless told otherwise.
 const SEND_BYTES_MAX: usize = 2 << 20;

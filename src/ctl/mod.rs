@@ -10,32 +10,32 @@
 mod alarm;
 mod command_line;
 mod compaction;
-mod completion;
 mod defrag;
 mod del;
 mod endpoint;
-mod failure;
 mod get;
 mod lease;
 mod log;
 mod member;
 mod move_leader;
-mod number;
 mod options;
 mod put;
 mod session;
 mod settings;
 mod txn;
 mod txn_lines;
-mod version;
 mod watch;
 mod watch_lines;
 mod words;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
-pub use self::failure::Failure;
-use self::{command_line::Parsed, session::Session};
+use self::{
+    command_line::{Parsed, TOOL},
+    session::Session,
+};
+pub use crate::cli::Failure;
+use crate::cli::number;
 
 /// Runs one command and says how it ended, on stderr and as an exit code.
 pub fn run(args: Vec<OsString>) -> ExitCode {
@@ -73,8 +73,8 @@ async fn command(args: Vec<OsString>) -> Result<(), Failure> {
         Command::Endpoint(endpoint) => endpoint.run(session()).await,
         Command::Member(member) => member.run(session()).await,
         Command::MoveLeader(move_leader) => move_leader.run(session()).await,
-        Command::Completion(completion) => completion.run(),
+        Command::Completion(completion) => completion.run(&TOOL),
         Command::Options(_) => options::run(),
-        Command::Version(_) => version::run(),
+        Command::Version(version) => version.run(&TOOL),
     }
 }
