@@ -35,7 +35,8 @@ impl SnapFile {
 
     /// The bytes of the file.
     pub fn encode(&self) -> Vec<u8> {
-        let metadata = raftpb::SnapshotMetadata { conf_state: Some(self.conf_state.clone()), index: Some(self.index), term: Some(self.term) };
+        let metadata =
+            raftpb::SnapshotMetadata { conf_state: Some(self.conf_state.clone()), index: Some(self.index), term: Some(self.term) };
         let snapshot = raftpb::Snapshot { data: Some(self.store().to_string().into()), metadata: Some(metadata) };
         let data = snapshot.encode_to_vec();
         snappb::Snapshot { crc: Some(crc32c::crc32c(&data)), data: Some(data.into()) }.encode_to_vec()

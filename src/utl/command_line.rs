@@ -4,12 +4,14 @@
 
 use clap::Subcommand;
 
+use super::export::Export;
 use super::settings;
 use crate::cli::{Completion, Tool, Version};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Completion(Completion),
+    Export(Export),
     Version(Version),
 }
 
@@ -18,7 +20,7 @@ pub const TOOL: Tool = Tool {
     about: "An administrative tool for the files of etcd.",
     commands: Command::augment_subcommands,
     flags: &settings::FLAGS,
-    groups: &[("Utility commands", &["completion", "help", "version"])],
+    groups: &[("Commands for a data directory", &["export"]), ("Utility commands", &["completion", "help", "version"])],
     hint: "",
     hint_short: "",
     dash: "etcdutl snapshot status -- <file>",

@@ -9,6 +9,7 @@
 //! What a script may parse is etcd's, byte for byte; help texts are our own.
 
 mod command_line;
+mod export;
 mod settings;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
@@ -33,6 +34,7 @@ fn command(args: &[OsString]) -> Result<(), Failure> {
     let _settings = Settings::new(&matches);
     match *command {
         Command::Completion(completion) => completion.run(&TOOL),
+        Command::Export(export) => export.run(),
         Command::Version(version) => version.run(&TOOL),
     }
 }

@@ -82,7 +82,17 @@ pub fn examine(fs: &dyn FileSystem, dir: &Path, flushed_index: u64) -> Result<Ex
     let last_index = log.last_index();
     log.entries.retain(|entry| entry.index > flushed_index);
     let metadata = log.metadata.take().unwrap_or_default();
-    Ok(Examined { metadata, hard_state: log.hard_state, entries: log.entries, flushed_term, snapshot, last_index, torn, segments, end: offset })
+    Ok(Examined {
+        metadata,
+        hard_state: log.hard_state,
+        entries: log.entries,
+        flushed_term,
+        snapshot,
+        last_index,
+        torn,
+        segments,
+        end: offset,
+    })
 }
 
 /// Bound: of a log that is read whole only what is not yet part of the state stays in memory.

@@ -178,10 +178,9 @@ fn check_alone(members: &[Member], own: u64) -> Result<(), TakeoverError> {
         [] => Ok(()),
         [only] if only.id == own && !only.is_learner => Ok(()),
         [only] if only.id == own => refused(format!("member {} is a learner: promote it first", hex(own))),
-        all if all.iter().any(|member| member.id == own) => refused(format!(
-            "it is one of {} members, and this release runs groups of one: remove the other members first",
-            all.len()
-        )),
+        all if all.iter().any(|member| member.id == own) => {
+            refused(format!("it is one of {} members, and this release runs groups of one: remove the other members first", all.len()))
+        }
         all => refused(format!("the log is of member {}, but the database lists {}: they do not belong together", hex(own), ids(all))),
     }
 }
@@ -198,7 +197,9 @@ fn check_entry(entry: &LogEntry, members: &mut Vec<Member>) -> Result<(), Takeov
         EntryKind::EntryNormal if entry.data.is_empty() => Ok(()),
         EntryKind::EntryNormal => match Command::decode(entry.data.clone()).map_err(|error| unknown(error.to_string()))?.action {
             // The Go member applies what is left at its next start, and has it in its database when it stops.
-            Action::Auth => Err(unknown("it changes users or roles, which this release cannot apply: start and stop the Go member once".into())),
+            Action::Auth => {
+                Err(unknown("it changes users or roles, which this release cannot apply: start and stop the Go member once".into()))
+            }
             Action::ClusterVersionSet(set) => check_version("cluster version", set.ver.parse().ok()),
             _ => Ok(()),
         },
@@ -221,7 +222,8 @@ fn check_entry(entry: &LogEntry, members: &mut Vec<Member>) -> Result<(), Takeov
 
 /// Members up to 3.6 start from one of these; a later one only writes them.
 fn check_snap_files(snap: &Path) -> Result<(), TakeoverError> {
-    let listed = std::fs::read_dir(snap).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>());
+    let listed =
+        std::fs::read_dir(snap).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>());
     for path in listed.map_err(|error| TakeoverError::io("list", snap, error))? {
         if path.extension().is_some_and(|extension| extension == "snap") {
             let bytes = std::fs::read(&path).map_err(|error| TakeoverError::io("read", &path, error))?;

@@ -8,8 +8,8 @@ use super::check::Checked;
 use super::{Place, Step, Steps, TakeoverError, sync_dir, told};
 use crate::node::space::Space;
 use crate::state_machine::snapshot::{ImportChanges, Imported, import};
-use crate::storage::rocks::{self, RocksEngine};
 use crate::storage::Engine;
+use crate::storage::rocks::{self, RocksEngine};
 
 pub(super) fn convert(place: &Place, checked: &Checked, steps: Steps<'_>) -> Result<Imported, TakeoverError> {
     let staged = place.staged_db();

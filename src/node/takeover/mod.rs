@@ -52,11 +52,22 @@ pub struct Place {
 /// What has just been done; see the module. A hook that breaks stops there, as a crash would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    Checked { consistent_index: u64, last_index: u64, bytes: u64 },
+    Checked {
+        consistent_index: u64,
+        last_index: u64,
+        bytes: u64,
+    },
     LogKept,
     /// So many rows and bytes of keys and values, of a database of so many bytes.
-    Converting { rows: u64, bytes: u64, of: u64 },
-    Converted { rows: u64, revision: i64 },
+    Converting {
+        rows: u64,
+        bytes: u64,
+        of: u64,
+    },
+    Converted {
+        rows: u64,
+        revision: i64,
+    },
     Switched,
     Parted,
     Kept,
