@@ -10,14 +10,20 @@
 
 #![forbid(unsafe_code)]
 
+mod digest;
+mod git;
+mod matrix;
+mod page;
 mod place;
 mod product;
+mod results;
 mod rocksdb;
 mod setup;
 mod shell;
 mod suite;
 mod tidy;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +47,21 @@ enum Command {
     },
     /// Check the house rules over the tree
     Tidy,
+    /// Write the support page from the matrix and the results on file
+    Table {
+        /// Write nothing; fail where the page on disk, a result or a declared tier is not true
+        #[arg(long)]
+        check: bool,
+        /// With --check: every result that counts has to be about the sources of this commit
+        #[arg(long, value_name = "REV", requires = "check")]
+        of: Option<String>,
+    },
+    /// Write the same as one HTML page
+    Report {
+        /// The file, in place of report.html in the target directory
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
     /// Build the server for release and run it, data in ./default.etcd, clients at 127.0.0.1:2379
     Run {
         /// Flags for etcd
@@ -67,6 +88,8 @@ fn main() -> ExitCode {
         Command::Setup => setup::setup().map(|archive| println!("rocksdb: {}", archive.folder.display())),
         Command::Test { quick } => suite::test(quick),
         Command::Tidy => tidy::tidy(),
+        Command::Table { check, of } => page::table(check, of.as_deref()),
+        Command::Report { output } => page::report(output),
         Command::Run { flags } => product::run(&flags),
         Command::Ctl { arguments } => product::ctl(&arguments),
         Command::Versus { arguments } => product::versus(&arguments),
