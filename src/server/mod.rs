@@ -9,6 +9,7 @@ mod calls;
 mod checks;
 mod connection;
 mod framing;
+pub mod gate;
 mod grpc;
 mod listener;
 pub mod log;
