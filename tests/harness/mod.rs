@@ -12,6 +12,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub mod runner;
 pub mod watching;
 
 use std::{
@@ -41,7 +42,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// The server under test.
 pub fn ours() -> PathBuf {
-    std::env::var_os("ETCD_OURS").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_etcd")), PathBuf::from)
+    std::env::var_os("ETCD_OURS").map_or_else(|| runner::built("etcd", env!("CARGO_BIN_EXE_etcd")), PathBuf::from)
 }
 
 /// The etcd release that decides what is right.
@@ -196,7 +197,7 @@ impl Server {
     fn spawn(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log file can be written");
         let (client, peer) = (self.endpoint(), self.peer_url());
-        let mut command = Command::new(&self.program);
+        let mut command = runner::command(&self.program);
         // Settings of the tests, or of whoever runs them, are none of the server's.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
             command.env_remove(name);

@@ -1,12 +1,13 @@
 //! Log lines as they leave the process, beside etcd's.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use etcd::config::{Outcome, parse};
 use etcd::server::log;
 use serde_json::Value;
 
 use super::oracle;
+use crate::harness::runner;
 
 const FILE: &str = "ETCD_TEST_LOGS_TO";
 
@@ -25,7 +26,7 @@ fn logs_a_little() {
 }
 
 fn child(path: &std::path::Path) -> Output {
-    Command::new(std::env::current_exe().expect("this program"))
+    runner::command(std::env::current_exe().expect("this program"))
         .args(["--exact", "log::logs_a_little", "--nocapture", "--ignored"])
         .env(FILE, path)
         .output()

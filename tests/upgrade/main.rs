@@ -3,4 +3,6 @@
 #![cfg(unix)]
 
 mod real_server;
+#[path = "../harness/runner.rs"]
+mod runner;
 mod wal;
