@@ -52,9 +52,3 @@ pub fn changed_since(commit: &str) -> Result<Vec<String>> {
     anyhow::ensure!(done.status.success(), "there is no commit {commit:?} to compare with");
     Ok(String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect())
 }
-
-/// Every file that git keeps, for an archive of the sources.
-pub fn files() -> Result<Vec<String>> {
-    let done = git(&["ls-files", "-z"]).command(&place::checkout()).output().context("failed to start git")?;
-    Ok(String::from_utf8_lossy(&done.stdout).split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
-}
