@@ -12,7 +12,7 @@ use crate::results::{self, Hashed};
 use crate::rocksdb;
 use crate::route::Recipe;
 use crate::run::{self, Account};
-use crate::runner::Runner;
+use crate::runner::{self, Runner};
 use crate::shell::seconds;
 
 /// What an emulated program may take to say its version.
@@ -52,7 +52,7 @@ pub fn start(row: &Row, route: Route, scope: &Scope, folder: &std::path::Path, a
     for program in &scope.programs {
         let path = folder.join(row.executable(&program.name));
         let once = Instant::now();
-        let said = run::version(&runner.step(&path), program, START_MAX);
+        let said = run::version(&runner.step(&path).var(runner::ARCHITECTURE, &row.arch), program, START_MAX);
         let fault = match &said {
             Err(error) => Some(format!("{}: {error:#}", program.name)),
             Ok(text) => run::version_fault(text, program, row).map(|what| format!("{}: {what}", program.name)),

@@ -76,7 +76,6 @@ fn tools() -> BTreeMap<String, String> {
 pub fn version(step: &Step, program: &Program, limit: Duration) -> Result<String> {
     let word = if program.name == "etcd" { "--version" } else { "version" };
     let step = step.clone().args([word]);
-    // A client asks no server for its own version, but would take endpoints from the environment.
     let done = step.output_within(Path::new("/"), limit)?;
     let (stdout, stderr) = (String::from_utf8_lossy(&done.stdout).into_owned(), String::from_utf8_lossy(&done.stderr).into_owned());
     ensure!(done.status.success(), "`{}` failed ({}): {}", step.line(), done.status, stderr.trim());

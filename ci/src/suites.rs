@@ -107,6 +107,7 @@ fn nextest_suite(row: &Row, suite: Suite, route: Option<Route>, scope: &Scope, p
 
 /// The runner for nextest and, where a test starts programs itself, for the test.
 fn under(step: Step, row: &Row, runner: &Runner) -> Step {
+    let step = step.var(runner::ARCHITECTURE, &row.arch);
     if runner.words.is_empty() {
         return step;
     }

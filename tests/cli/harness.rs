@@ -83,7 +83,7 @@ impl Member {
         let (client, peer) = (format!("http://127.0.0.1:{}", self.client_port), format!("http://127.0.0.1:{}", self.peer_port));
         let log = std::fs::File::create(self.dir.path().join("log")).expect("the log can be written");
         let mut server = runner::command(&self.program);
-        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
+        for (name, _) in env::vars_os().filter(|(name, _)| runner::is_foreign(name)) {
             server.env_remove(name);
         }
         let server = server

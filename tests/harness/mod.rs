@@ -198,8 +198,7 @@ impl Server {
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log file can be written");
         let (client, peer) = (self.endpoint(), self.peer_url());
         let mut command = runner::command(&self.program);
-        // Settings of the tests, or of whoever runs them, are none of the server's.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
+        for (name, _) in std::env::vars_os().filter(|(name, _)| runner::is_foreign(name)) {
             command.env_remove(name);
         }
         let child = command

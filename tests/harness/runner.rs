@@ -32,6 +32,12 @@ pub fn command(program: impl AsRef<Path>) -> Command {
     }
 }
 
+/// Whether a variable is one that a server under test must not see: settings of the tests, or of whoever runs them. What lets a
+/// server start on a processor that nobody promised to test is none of these.
+pub fn is_foreign(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().starts_with("ETCD_") && name != "ETCD_UNSUPPORTED_ARCH"
+}
+
 /// Where a program of this build is: the archive that the tests run from says so, and cargo said where it was built.
 pub fn built(name: &str, compiled: &str) -> PathBuf {
     std::env::var_os(format!("NEXTEST_BIN_EXE_{name}")).map_or_else(|| PathBuf::from(compiled), PathBuf::from)

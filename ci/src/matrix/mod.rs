@@ -207,13 +207,6 @@ impl Matrix {
         })
     }
 
-    /// The row of the machine that this program runs on.
-    pub fn host(&self) -> Result<&Row> {
-        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-        let is_this = |row: &&Row| row.routes.get_ref().contains(&Route::Native) && row.triple().starts_with(arch) && row.rust_os() == os;
-        self.rows.iter().find(is_this).with_context(|| format!("{FILE} has no row that is built natively on {os} {arch}"))
-    }
-
     /// The processors that the server starts on without being asked twice: those whose tests somebody promised to run.
     pub fn supported_processors(&self) -> Vec<&str> {
         let mut found: Vec<&str> = self.rows.iter().filter(|row| row.tier() <= 2).map(|row| row.arch.as_str()).collect();
@@ -251,10 +244,6 @@ impl Row {
 
     pub fn executable(&self, program: &str) -> String {
         if self.os == "windows" { format!("{program}.exe") } else { program.to_owned() }
-    }
-
-    fn rust_os(&self) -> &str {
-        if self.os == "darwin" { "macos" } else { &self.os }
     }
 }
 

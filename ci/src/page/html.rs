@@ -88,7 +88,7 @@ fn durations(facts: &Facts) -> String {
     for run in facts.runs.iter().rev() {
         let is_newer =
             |other: &&Run| (&other.row, other.suite, other.is_whole, other.partition) == (&run.row, run.suite, run.is_whole, run.partition);
-        if !newest.iter().any(|other| is_newer(&other)) {
+        if !newest.iter().any(is_newer) {
             newest.push(run);
         }
     }
