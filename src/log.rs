@@ -87,8 +87,13 @@ pub fn notices(notices: &[Notice]) {
 
 /// The one line of a start that is refused, for when no log could be configured.
 pub fn refuse(reason: &str) {
-    let mut line = head("warn", SystemClock::default().unix(), None, concat!("log.rs:", line!()), "failed to verify flags");
-    push_field(&mut line, "error", &Shown::Text(reason.to_owned()));
+    early("warn", concat!("log.rs:", line!()), "failed to verify flags", ("error", reason));
+}
+
+/// A line on stderr, for when there is no log yet.
+pub fn early(level: &'static str, caller: &str, message: &str, (name, value): (&str, &str)) {
+    let mut line = head(level, SystemClock::default().unix(), None, caller, message);
+    push_field(&mut line, name, &Shown::Text(value.to_owned()));
     line.push_str("}\n");
     let _ = io::stderr().write_all(line.as_bytes());
 }

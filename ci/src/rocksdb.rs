@@ -9,7 +9,7 @@
 //!
 //! RocksDB is a quarter of an hour of C++ on two cores and does not depend on the Rust profile, so all profiles link this one
 //! (`ROCKSDB_LIB_DIR`, `ROCKSDB_STATIC`). The folder's name is a hash of everything that decides its bytes: another version,
-//! feature, compiler, flag or target is another folder. A folder that exists is whole, because it was renamed into place.
+//! feature, compiler, flag or target is another folder, for the machine itself and for each row of the matrix. A folder that exists is whole, because it was renamed into place.
 
 use std::env;
 use std::ffi::OsString;
@@ -22,7 +22,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use crate::matrix::Route;
 use crate::place;
+use crate::route::Recipe;
 use crate::shell::{Step, seconds};
 
 const NAME: &str = "librocksdb.a";
@@ -51,7 +53,20 @@ pub fn archive() -> Result<Archive> {
         return Ok(Archive { folder });
     }
     let package = Package::find()?;
-    let made_of = made_of(&package);
+    shelved(&package, &made_of(&package), None)
+}
+
+/// The archive for a row: named by its own compiler and flags, built by its own recipe.
+pub fn archive_for(recipe: &Recipe) -> Result<Archive> {
+    // The user's own archive is the machine's: it fits what is built natively and nothing else.
+    if recipe.route == Route::Native && env::var_os("ROCKSDB_LIB_DIR").is_some_and(|folder| !folder.is_empty()) {
+        return archive();
+    }
+    let package = Package::find()?;
+    shelved(&package, &made_for(&package, recipe), Some(recipe))
+}
+
+fn shelved(package: &Package, made_of: &str, recipe: Option<&Recipe>) -> Result<Archive> {
     let shelf = place::cache().join("rocksdb");
     let folder = shelf.join(format!("{:016x}", hash(made_of.as_bytes())));
     if check(&folder.join(NAME)).is_ok() {
@@ -59,7 +74,7 @@ pub fn archive() -> Result<Archive> {
     }
     let _held = place::hold(&shelf, "RocksDB")?;
     if check(&folder.join(NAME)).is_err() {
-        build(&package, &made_of, &folder)?;
+        build(package, made_of, &folder, recipe)?;
     }
     Ok(Archive { folder })
 }
@@ -69,15 +84,15 @@ pub fn compiler() -> OsString {
     env::var_os("CXX").filter(|name| !name.is_empty()).unwrap_or_else(|| "c++".into())
 }
 
-fn build(package: &Package, made_of: &str, folder: &Path) -> Result<()> {
+fn build(package: &Package, made_of: &str, folder: &Path, recipe: Option<&Recipe>) -> Result<()> {
     let workshop = place::cache().join("rocksdb-build");
+    let products = recipe.map_or_else(|| workshop.clone(), |recipe| workshop.join(recipe.row.triple()));
     let start = Instant::now();
     let files = package.source_files();
     println!("rocksdb: compiling {files} files of C++, once for every later build (a quarter of an hour on two cores)");
-    let step = Step::cargo()
-        .args(["build", "--release", "--locked", "--quiet", "--package", "librocksdb-sys", "--target-dir"])
-        .args([&workshop])
-        .var("CARGO_PROFILE_RELEASE_DEBUG", "false");
+    let step = recipe.map_or_else(|| Step::cargo().args(["build", "--locked"]), |recipe| recipe.cargo(&["build"]));
+    let step = step.args(["--release", "--quiet", "--package", "librocksdb-sys", "--target-dir"]).args([&workshop]);
+    let step = step.var("CARGO_PROFILE_RELEASE_DEBUG", "false");
     println!("$ {}", step.line());
     let mut command = step.command(&place::checkout());
     for name in ["ROCKSDB_LIB_DIR", "ROCKSDB_STATIC", "ROCKSDB_COMPILE", "CARGO_TARGET_DIR"] {
@@ -89,13 +104,13 @@ fn build(package: &Package, made_of: &str, folder: &Path) -> Result<()> {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        progress.show(|| objects(&workshop));
+        progress.show(|| objects(&products));
         std::thread::sleep(Duration::from_millis(500));
     };
     progress.end();
     ensure!(status.success(), "RocksDB did not compile ({status})");
 
-    let made = newest(&workshop).context("the build left no librocksdb.a behind")?;
+    let made = newest(&products).context("the build left no librocksdb.a behind")?;
     check(&made)?;
     // Crash: up to the rename there is only a folder with another name, which the next call makes anew.
     let staged = folder.with_extension("part");
@@ -183,6 +198,19 @@ fn made_of(package: &Package) -> String {
     // Flags that cargo takes from the checkout's own configuration.
     let config = fs::read_to_string(checkout.join(".cargo/config.toml")).unwrap_or_default();
     facts.extend(config.lines().filter(|line| line.contains("rustflags") || line.contains("target-")).map(str::to_owned));
+    facts.join("\n") + "\n"
+}
+
+/// The same for a row: its triple in place of the host, its compiler and flags in place of the machine's.
+fn made_for(package: &Package, recipe: &Recipe) -> String {
+    let compiler = Step::new(&recipe.compiler).args(["--version"]).first_line(&place::checkout()).unwrap_or_default();
+    let mut facts = vec![
+        format!("librocksdb-sys {}", package.version),
+        format!("features {}", package.features.join(" ")),
+        format!("target {}", recipe.row.triple()),
+        format!("compiler {compiler}"),
+    ];
+    facts.extend(recipe.compiler_facts.iter().cloned());
     facts.join("\n") + "\n"
 }
 

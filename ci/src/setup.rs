@@ -12,10 +12,10 @@ use crate::rocksdb::{self, Archive};
 use crate::shell::Step;
 
 /// A tool, how it is recognised, and the package that brings it.
-struct Tool {
-    name: &'static str,
-    needed_for: &'static str,
-    package: &'static str,
+pub struct Tool {
+    pub name: &'static str,
+    pub needed_for: &'static str,
+    pub package: &'static str,
     is_present: fn() -> bool,
 }
 
@@ -33,8 +33,13 @@ pub fn setup() -> Result<Archive> {
     rocksdb::archive()
 }
 
+/// What a build of the product wants and this machine lacks.
+pub fn missing() -> Vec<&'static Tool> {
+    TOOLS.iter().filter(|tool| !(tool.is_present)()).collect()
+}
+
 fn tools() -> Result<()> {
-    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !(tool.is_present)()).collect();
+    let missing = missing();
     if missing.is_empty() {
         return Ok(());
     }

@@ -2,13 +2,16 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 /// A command about to be run.
+#[derive(Clone)]
 pub struct Step {
     program: OsString,
     arguments: Vec<OsString>,
@@ -25,8 +28,20 @@ impl Step {
         Step::new("cargo")
     }
 
+    /// The same variables and arguments for another program, with words of its own before the arguments.
+    pub fn replaced(mut self, program: impl Into<OsString>, words: &[&str]) -> Step {
+        self.program = program.into();
+        self.arguments.splice(0..0, words.iter().map(OsString::from));
+        self
+    }
+
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Step {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    pub fn vars(mut self, variables: impl IntoIterator<Item = (String, OsString)>) -> Step {
+        self.variables.extend(variables);
         self
     }
 
@@ -71,11 +86,47 @@ impl Step {
         Ok(took)
     }
 
+    /// Prints the line, runs it for at most `limit`, and answers what it wrote. One that hangs is ended and named.
+    pub fn output_within(&self, folder: &Path, limit: Duration) -> Result<Output> {
+        println!("\n$ {}", self.line());
+        let mut command = self.command(folder);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("failed to start {}", self.program.to_string_lossy()))?;
+        // Read on threads of their own: a program that fills a pipe would wait for us for ever.
+        let readers = (child.stdout.take().map(read_all), child.stderr.take().map(read_all));
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if start.elapsed() > limit {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("`{}` hangs: it was ended after {}", self.line(), seconds(limit));
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        let text = |reader: Option<thread::JoinHandle<Vec<u8>>>| reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
+        Ok(Output { status, stdout: text(readers.0), stderr: text(readers.1) })
+    }
+
     /// The first line of what it prints, when it can be run and succeeds.
     pub fn first_line(&self, folder: &Path) -> Option<String> {
         let done = self.command(folder).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
         done.status.success().then(|| String::from_utf8_lossy(&done.stdout).lines().next().unwrap_or_default().to_owned())
     }
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
 }
 
 pub fn seconds(took: Duration) -> String {
@@ -97,6 +148,18 @@ mod tests {
     fn a_line_can_be_typed_as_it_is_printed() {
         let step = Step::cargo().args(["test", "--", "two words"]).var("A", "it's");
         assert_eq!(step.line(), r"A='it'\''s' cargo test -- 'two words'");
+    }
+
+    #[test]
+    fn what_hangs_is_ended_and_named() {
+        let said = Step::new("sleep").args(["600"]).output_within(Path::new("/"), Duration::from_millis(50)).unwrap_err();
+        assert!(said.to_string().contains("`sleep 600` hangs"), "{said}");
+    }
+
+    #[test]
+    fn a_full_pipe_does_not_hang() {
+        let done = Step::new("head").args(["-c", "300000", "/dev/zero"]).output_within(Path::new("/"), Duration::from_secs(60)).unwrap();
+        assert_eq!(done.stdout.len(), 300_000);
     }
 
     #[test]

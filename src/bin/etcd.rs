@@ -13,6 +13,9 @@ fn main() -> ExitCode {
     // A variable that is no text is none of ours.
     let env =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect::<Vec<_>>();
+    if !server::gate::pass(&env) {
+        return ExitCode::FAILURE;
+    }
     let mut config = match config::parse(&words, &env) {
         Outcome::Run(config) => config,
         Outcome::Print { stdout, stderr, code } => {

@@ -10,6 +10,7 @@ mod calls;
 mod checks;
 mod connection;
 mod framing;
+pub mod gate;
 mod gather;
 mod group;
 mod grpc;

@@ -16,6 +16,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::runner;
+
 pub struct Member {
     program: PathBuf,
     dir: TempDir,
@@ -80,8 +82,8 @@ impl Member {
     fn run_server(&mut self) {
         let (client, peer) = (format!("http://127.0.0.1:{}", self.client_port), format!("http://127.0.0.1:{}", self.peer_port));
         let log = std::fs::File::create(self.dir.path().join("log")).expect("the log can be written");
-        let mut server = Command::new(&self.program);
-        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
+        let mut server = runner::command(&self.program);
+        for (name, _) in env::vars_os().filter(|(name, _)| runner::is_foreign(name)) {
             server.env_remove(name);
         }
         let server = server
@@ -135,7 +137,7 @@ impl Member {
     }
 
     fn command<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_etcdctl"));
+        let mut command = runner::command(runner::built("etcdctl", env!("CARGO_BIN_EXE_etcdctl")));
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCDCTL_")) {
             command.env_remove(name);
         }

@@ -5,6 +5,8 @@
 #![allow(clippy::duplicate_mod, reason = "the same tests, against two servers")]
 
 mod harness;
+#[path = "../harness/runner.rs"]
+mod runner;
 
 #[path = "."]
 mod reference {
@@ -38,7 +40,7 @@ mod ours {
     use crate::harness::Member;
 
     fn start() -> Member {
-        Member::start(env!("CARGO_BIN_EXE_etcd").as_ref())
+        Member::start(&crate::runner::built("etcd", env!("CARGO_BIN_EXE_etcd")))
     }
 
     #[path = "cluster.rs"]

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use etcd::wire::etcdserverpb::{PutRequest, RangeRequest};
 use tonic::Status;
 
-use crate::harness::{Clients, DEADLINE, free_port};
+use crate::harness::{Clients, DEADLINE, free_port, runner};
 
 pub const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 const POLL: Duration = Duration::from_millis(5);
@@ -43,7 +43,7 @@ impl Member {
         assert!(self.child.is_none(), "the member runs");
         let log = File::options().create(true).append(true).open(&self.log).expect("the log file can be written");
         let mut command = match wrapper {
-            [] => Command::new(&self.program),
+            [] => runner::command(&self.program),
             [runner, rest @ ..] => {
                 let mut command = Command::new(runner);
                 command.args(rest).arg(&self.program);

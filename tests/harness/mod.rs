@@ -12,13 +12,14 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub mod runner;
 pub mod watching;
 
 use std::{
     fs::File,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -41,7 +42,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// The server under test.
 pub fn ours() -> PathBuf {
-    std::env::var_os("ETCD_OURS").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_etcd")), PathBuf::from)
+    std::env::var_os("ETCD_OURS").map_or_else(|| runner::built("etcd", env!("CARGO_BIN_EXE_etcd")), PathBuf::from)
 }
 
 /// The etcd release that decides what is right.
@@ -196,9 +197,8 @@ impl Server {
     fn spawn(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log file can be written");
         let (client, peer) = (self.endpoint(), self.peer_url());
-        let mut command = Command::new(&self.program);
-        // Settings of the tests, or of whoever runs them, are none of the server's.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
+        let mut command = runner::command(&self.program);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| runner::is_foreign(name)) {
             command.env_remove(name);
         }
         let child = command
@@ -304,6 +304,6 @@ fn terminate(child: &Child) {
 /// Elsewhere there is no signal that asks: the end is always abrupt.
 #[cfg(not(unix))]
 fn terminate(child: &Child) {
-    let killed = Command::new("taskkill").args(["/F", "/PID", &child.id().to_string()]).status();
+    let killed = std::process::Command::new("taskkill").args(["/F", "/PID", &child.id().to_string()]).status();
     assert!(killed.is_ok_and(|status| status.success()), "taskkill failed");
 }

@@ -1,7 +1,7 @@
 //! Log lines as they leave the process, beside etcd's.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use etcd::config::{Outcome, parse};
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::harness::{Clients, DEADLINE, Server, eventually, ours};
 use super::oracle;
+use crate::harness::runner;
 
 const FILE: &str = "ETCD_TEST_LOGS_TO";
 
@@ -32,7 +33,7 @@ fn logs_a_little() {
 }
 
 fn child(path: &std::path::Path) -> Output {
-    Command::new(std::env::current_exe().expect("this program"))
+    runner::command(std::env::current_exe().expect("this program"))
         .args(["--exact", "log::logs_a_little", "--nocapture", "--ignored"])
         .env(FILE, path)
         .output()

@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::harness::runner;
 
 pub fn binary() -> &'static Path {
     etcd_bin_vendored::etcd_bin_path().expect("the vendored server runs on this platform")
@@ -13,7 +15,7 @@ pub fn binary() -> &'static Path {
 
 /// Runs it to its end.
 pub fn run(words: &[&str], env: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(binary());
+    let mut command = runner::command(binary());
     command.args(words).env_clear().env("TZ", "UTC").envs(env.iter().copied()).stdin(Stdio::null());
     command.output().expect("the vendored server starts")
 }
@@ -36,7 +38,7 @@ impl Server {
         let [client, peer, metrics] = [0, 1, 2].map(|at| ports[at].local_addr().expect("bound").to_string());
         drop(ports);
         let (client_url, peer_url) = (format!("http://{client}"), format!("http://{peer}"));
-        let child = Command::new(binary())
+        let child = runner::command(binary())
             .args(["--name=a", "--log-level=error", "--data-dir"])
             .arg(dir.path().join("data"))
             .args([format!("--listen-client-urls={client_url}"), format!("--advertise-client-urls={client_url}")])

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use etcd::server::signal::Stop;
 
+use crate::harness::runner;
+
 const CHILD: &str = "ETCD_TEST_WAITS_FOR_A_SIGNAL";
 const LISTENING: &str = "listening";
 
@@ -29,7 +31,7 @@ fn waits_for_a_signal() {
 #[test]
 fn an_orderly_stop_ends_the_process_by_the_signal_that_asked_for_it() {
     for (name, number) in [("TERM", 15), ("INT", 2)] {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
+        let mut child = runner::command(std::env::current_exe().expect("this program"))
             .args(["--exact", "stop::waits_for_a_signal", "--nocapture", "--ignored"])
             .env(CHILD, "1")
             .stdout(Stdio::piped())

@@ -4,4 +4,6 @@
 
 mod bbolt;
 mod real_server;
+#[path = "../harness/runner.rs"]
+mod runner;
 mod wal;

@@ -5,13 +5,15 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use etcd::wire::etcdserverpb::kv_client::KvClient;
 use etcd::wire::etcdserverpb::{PutRequest, RangeRequest};
 use tonic::transport::Channel;
+
+use crate::runner;
 
 /// What a member is called and where it listens.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ pub struct RealServer {
 impl RealServer {
     pub fn spawn(data_dir: &Path, addresses: &Addresses, more: &[&str]) -> RealServer {
         let Addresses { name, client, peer } = addresses;
-        let mut child = Command::new(etcd_bin_vendored::etcd_bin_path().unwrap())
+        let mut child = runner::command(etcd_bin_vendored::etcd_bin_path().unwrap())
             .arg("--data-dir")
             .arg(data_dir)
             .args(["--name", name, "--listen-client-urls", client, "--advertise-client-urls", client])

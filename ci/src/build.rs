@@ -1,0 +1,68 @@
+//! Builds the programs of a row for release, and files that they were built.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::digest;
+use crate::matrix::{Route, Row, Suite};
+use crate::programs::Scope;
+use crate::results::record::Record;
+use crate::results::{self, Hashed};
+use crate::rocksdb;
+use crate::route::Recipe;
+use crate::run::{self, Account};
+use crate::runner::{self, Runner};
+use crate::shell::seconds;
+
+/// What an emulated program may take to say its version.
+const START_MAX: Duration = Duration::from_secs(120);
+
+/// Compiles and links, and answers with what it was done by.
+pub fn build(row: &Row, route: Option<Route>, scope: &Scope) -> Result<Recipe> {
+    let recipe = Recipe::new(row, route)?;
+    let start = Instant::now();
+    let step = recipe.cargo(&["build", "--release"]).args(["--package", crate::programs::PACKAGE]).args(scope.features());
+    let step = scope.programs.iter().fold(step, |step, program| step.args(["--bin", &program.name]));
+    let step = if scope.is_whole { rocksdb::archive_for(&recipe)?.given_to(step) } else { step };
+    let built = step.run(&crate::place::checkout());
+    let millis = start.elapsed().as_millis() as u64;
+    let mut record = Record::new();
+    for program in &scope.programs {
+        let path = recipe.programs().join(row.executable(&program.name));
+        record.add(&program.name, built.is_ok() && path.is_file(), millis / scope.programs.len() as u64);
+    }
+    let account = Account { row, suite: Suite::Build, scope, route: recipe.route, runner: "none".into(), is_emulated: false };
+    account.file(&record, start.elapsed(), None, None)?;
+    built?;
+    for program in &scope.programs {
+        let path = recipe.programs().join(row.executable(&program.name));
+        println!("{} {:>12} bytes  {}", digest::of_file(&path)?, path.metadata()?.len(), path.display());
+    }
+    println!("built {} in {}", row.name(), seconds(start.elapsed()));
+    Ok(recipe)
+}
+
+/// Starts each program of `folder` to say its version, and files that they did.
+pub fn start(row: &Row, route: Route, scope: &Scope, folder: &std::path::Path, archive: Option<Hashed>) -> Result<()> {
+    let runner = Runner::of(row)?;
+    let begun = Instant::now();
+    let mut record = Record::new();
+    let mut wrong = Vec::new();
+    for program in &scope.programs {
+        let path = folder.join(row.executable(&program.name));
+        let once = Instant::now();
+        let said = run::version(&runner.step(&path).var(runner::ARCHITECTURE, &row.arch), program, START_MAX);
+        let fault = match &said {
+            Err(error) => Some(format!("{}: {error:#}", program.name)),
+            Ok(text) => run::version_fault(text, program, row).map(|what| format!("{}: {what}", program.name)),
+        };
+        record.add(&program.name, fault.is_none(), once.elapsed().as_millis() as u64);
+        wrong.extend(fault);
+    }
+    let account = Account { row, suite: Suite::Start, scope, route, runner: runner.name.clone(), is_emulated: runner.is_emulated };
+    account.file(&record, begun.elapsed(), archive, None)?;
+    ensure!(wrong.is_empty(), "not every program of {} starts:\n{}", row.name(), wrong.join("\n"));
+    println!("{} start ({})", scope.names().join(", "), results::now());
+    Ok(())
+}

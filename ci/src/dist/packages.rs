@@ -1,0 +1,151 @@
+//! deb, rpm and apk of a row, by nfpm, from one description made of the matrix and the folder `dist/`.
+//!
+//! ```text
+//!   stage/ (programs, pages, completions) + dist/ (unit, users, settings, scripts) --nfpm.yaml--> etcd_3.7.1_amd64.deb ..
+//! ```
+//!
+//! Dates inside are the commit's, so that the same commit is the same package.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::matrix::Row;
+use crate::place;
+use crate::shell::Step;
+
+/// What goes into a package besides what `dist/` holds.
+pub struct Stage<'a> {
+    pub folder: &'a Path,
+    pub programs: &'a [String],
+    pub has_server: bool,
+    pub release: &'a str,
+    pub seconds: u64,
+}
+
+/// Writes every package that the row has a word for, into `output`.
+pub fn write(row: &Row, stage: &Stage<'_>, output: &Path) -> Result<()> {
+    let kinds = [("deb", &row.packages.deb), ("rpm", &row.packages.rpm), ("apk", &row.packages.apk)];
+    for (kind, word) in kinds.into_iter().filter_map(|(kind, word)| Some((kind, word.as_ref()?))) {
+        let file = stage.folder.join(format!("nfpm-{kind}.yaml"));
+        // A description of nfpm is YAML, and JSON is YAML.
+        fs::write(&file, serde_json::to_string_pretty(&description(word, stage, &place::checkout()))?)?;
+        let step = Step::new(nfpm()).args(["package", "--packager", kind, "--config"]).args([&file]).args(["--target"]).args([output]);
+        step.var("SOURCE_DATE_EPOCH", stage.seconds.to_string())
+            .run(stage.folder)
+            .with_context(|| format!("the {kind} of {}", row.name()))?;
+    }
+    Ok(())
+}
+
+fn nfpm() -> PathBuf {
+    let brought = place::tools().join("python/bin/nfpm");
+    if brought.exists() { brought } else { "nfpm".into() }
+}
+
+fn description(word: &str, stage: &Stage<'_>, checkout: &Path) -> Value {
+    let (dist, folder) = (checkout.join("dist"), stage.folder);
+    let file = |source: PathBuf, target: String, mode: u32| json!({ "src": source, "dst": target, "file_info": { "mode": mode, "mtime": date(stage.seconds) } });
+    let mut contents = Vec::new();
+    for program in stage.programs {
+        contents.push(file(folder.join("bin").join(program), format!("/usr/bin/{program}"), 0o755));
+        contents.push(file(folder.join(format!("man/{program}.1.gz")), format!("/usr/share/man/man1/{program}.1.gz"), 0o644));
+    }
+    for (name, target) in COMPLETIONS {
+        let source = folder.join("completions").join(name);
+        if source.exists() {
+            contents.push(file(source, target.to_string(), 0o644));
+        }
+    }
+    contents.push(file(checkout.join("LICENSE"), "/usr/share/doc/etcd/copyright".into(), 0o644));
+    if stage.has_server {
+        contents.push(file(dist.join("systemd/etcd.service"), "/usr/lib/systemd/system/etcd.service".into(), 0o644));
+        contents.push(file(dist.join("systemd/sysusers.conf"), "/usr/lib/sysusers.d/etcd.conf".into(), 0o644));
+        contents.push(file(dist.join("systemd/tmpfiles.conf"), "/usr/lib/tmpfiles.d/etcd.conf".into(), 0o644));
+        let mut settings = file(dist.join("etcd.conf.yml"), "/etc/etcd/etcd.conf.yml".into(), 0o644);
+        // An edited file survives an upgrade.
+        settings["type"] = json!("config|noreplace");
+        contents.push(settings);
+    }
+    let scripts = |name: &str| dist.join("scripts").join(name);
+    let scripts = if stage.has_server {
+        json!({ "postinstall": scripts("postinstall.sh"), "preremove": scripts("preremove.sh"), "postremove": scripts("postremove.sh") })
+    } else {
+        json!({})
+    };
+    json!({
+        "name": if stage.has_server { "etcd" } else { "etcd-client" },
+        "arch": word,
+        "platform": "linux",
+        "version": stage.release,
+        "version_schema": "semver",
+        "release": "1",
+        "section": "net",
+        "priority": "optional",
+        "maintainer": "the maintainers of etcd-rs <maintainers@localhost>",
+        "description": "distributed key-value store\n A store of keys and values that a cluster agrees on, with watches, leases and transactions.",
+        "license": "Apache-2.0",
+        "mtime": date(stage.seconds),
+        "contents": contents,
+        "scripts": scripts,
+    })
+}
+
+const COMPLETIONS: [(&str, &str); 3] = [
+    ("etcdctl.bash", "/usr/share/bash-completion/completions/etcdctl"),
+    ("etcdctl.zsh", "/usr/share/zsh/vendor-completions/_etcdctl"),
+    ("etcdctl.fish", "/usr/share/fish/vendor_completions.d/etcdctl.fish"),
+];
+
+fn date(seconds: u64) -> String {
+    let form = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    time::OffsetDateTime::from_unix_timestamp(seconds as i64).ok().and_then(|at| at.format(&form).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(programs: &[&str], has_server: bool) -> Value {
+        let programs: Vec<String> = programs.iter().map(ToString::to_string).collect();
+        let stage = Stage { folder: Path::new("/stage"), programs: &programs, has_server, release: "3.7.1", seconds: 1_700_000_000 };
+        description("ppc64el", &stage, &place::checkout())
+    }
+
+    fn targets(description: &Value) -> Vec<&str> {
+        description["contents"].as_array().unwrap().iter().map(|content| content["dst"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_server_comes_with_its_unit_user_and_settings() {
+        let description = described(&["etcd", "etcdctl"], true);
+        for wanted in ["/usr/bin/etcd", "/usr/lib/systemd/system/etcd.service", "/usr/lib/sysusers.d/etcd.conf", "/etc/etcd/etcd.conf.yml"]
+        {
+            assert!(targets(&description).contains(&wanted), "{wanted}");
+        }
+        let settings =
+            description["contents"].as_array().unwrap().iter().find(|content| content["dst"] == "/etc/etcd/etcd.conf.yml").unwrap();
+        assert_eq!(settings["type"], "config|noreplace");
+        assert_eq!((description["arch"].as_str(), description["mtime"].as_str()), (Some("ppc64el"), Some("2023-11-14T22:13:20Z")));
+    }
+
+    #[test]
+    fn clients_alone_bring_no_unit_and_run_no_script() {
+        let description = described(&["etcdctl"], false);
+        assert!(targets(&description).iter().all(|target| !target.contains("systemd") && !target.starts_with("/etc")));
+        assert_eq!(description["scripts"], json!({}));
+    }
+
+    #[test]
+    fn every_file_that_a_package_takes_from_the_tree_is_there() {
+        let description = described(&[], true);
+        for content in description["contents"].as_array().unwrap() {
+            assert!(Path::new(content["src"].as_str().unwrap()).exists(), "{content}");
+        }
+        for script in description["scripts"].as_object().unwrap().values() {
+            assert!(Path::new(script.as_str().unwrap()).exists(), "{script}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Takes an archive as a person would: checks its sum, unpacks it somewhere empty, and starts what is in it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::archive::{self, Entry};
+use super::{DOCUMENTS, sums};
+use crate::matrix::{Matrix, Row, RunnerKind};
+use crate::programs::Scope;
+use crate::results::Hashed;
+use crate::run::release;
+use crate::runner::Runner;
+use crate::{build, digest, place, route};
+
+pub fn verify(path: &Path) -> Result<()> {
+    let matrix = Matrix::load(&place::checkout())?;
+    let name = path.file_name().context("an archive has a name")?.to_string_lossy().into_owned();
+    let (row, is_whole) = row_of(&matrix, &name)?;
+    let scope = Scope::of(!is_whole)?;
+    let sha256 = digest::of_file(path)?;
+    sums::check(path, &sha256)?;
+    let entries = archive::read(path)?;
+    let stem = name.trim_end_matches(&format!(".{}", row.archive.ending())).to_owned();
+    check_layout(&stem, row, &scope, &entries)?;
+    println!("{name}: {} files, {sha256}", entries.len());
+
+    if let Err(reason) = Runner::of(row) {
+        ensure!(row.runner.kind == RunnerKind::None, "{reason:#}");
+        println!("{name}: complete, but not started: {reason:#}");
+        return Ok(());
+    }
+    let folder = place::row_target(row.name()).join("verified");
+    let _ = fs::remove_dir_all(&folder);
+    unpack(&folder, &entries)?;
+    let route = row.routes.get_ref().iter().copied().find(|route| route::is_here(row, *route)).unwrap_or(row.routes.get_ref()[0]);
+    let started = build::start(row, route, &scope, &folder.join(&stem), Some(Hashed { name, sha256 }));
+    let _ = fs::remove_dir_all(&folder);
+    started
+}
+
+/// The row that an archive is for, by its name, and whether it holds all programs.
+fn row_of<'a>(matrix: &'a Matrix, name: &str) -> Result<(&'a Row, bool)> {
+    let release = release()?;
+    for (what, is_whole) in [("etcd", true), ("etcd-client", false)] {
+        let of = |row: &&Row| name == format!("{what}-v{release}-{}.{}", row.name(), row.archive.ending());
+        if let Some(row) = matrix.rows.iter().find(of) {
+            return Ok((row, is_whole));
+        }
+    }
+    bail!("{name} is not the name of an archive of release {release}: that is like etcd-v{release}-linux-amd64.tar.gz")
+}
+
+fn check_layout(stem: &str, row: &Row, scope: &Scope, entries: &[Entry]) -> Result<()> {
+    let find = |path: &str| entries.iter().find(|entry| entry.path == format!("{stem}/{path}"));
+    for name in scope.names() {
+        let name = row.executable(&name);
+        let program = find(&name).with_context(|| format!("{name} is not in the archive"))?;
+        ensure!(program.is_executable, "{name} is in the archive, but not to be executed");
+    }
+    for (name, _) in DOCUMENTS {
+        ensure!(find(name).is_some_and(|entry| !entry.bytes.is_empty()), "{name} is not in the archive, or is empty");
+    }
+    let stray = entries.iter().find(|entry| !entry.path.starts_with(&format!("{stem}/")));
+    ensure!(stray.is_none(), "{} is outside of the archive's one folder", stray.map_or("", |entry| &entry.path));
+    Ok(())
+}
+
+fn unpack(folder: &Path, entries: &[Entry]) -> Result<()> {
+    for entry in entries {
+        let path = folder.join(&entry.path);
+        fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        fs::write(&path, &entry.bytes).with_context(|| format!("failed to write {}", path.display()))?;
+        #[cfg(unix)]
+        if entry.is_executable {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::Program;
+
+    const STEM: &str = "etcd-v3.7.1-linux-amd64";
+
+    fn scope() -> Scope {
+        Scope { programs: vec![Program { name: "etcd".into(), needs_server: true }], is_whole: true }
+    }
+
+    fn entries() -> Vec<Entry> {
+        let mut entries: Vec<Entry> = DOCUMENTS.iter().map(|(name, _)| Entry::text(format!("{STEM}/{name}"), "words")).collect();
+        entries.push(Entry::program(format!("{STEM}/etcd"), vec![1]));
+        entries
+    }
+
+    fn said(entries: &[Entry]) -> String {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        check_layout(STEM, matrix.row("linux-amd64").unwrap(), &scope(), entries).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_whole_archive_passes_and_any_file_less_does_not() {
+        assert_eq!(said(&entries()), "");
+        for index in 0..entries().len() {
+            let mut less = entries();
+            let gone = less.remove(index);
+            assert!(said(&less).contains(gone.path.strip_prefix(&format!("{STEM}/")).unwrap()), "{}", gone.path);
+        }
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_executed_and_a_stray_file_are_found() {
+        let mut entries = entries();
+        entries.last_mut().unwrap().is_executable = false;
+        assert_eq!(said(&entries), "etcd is in the archive, but not to be executed");
+        entries.last_mut().unwrap().is_executable = true;
+        entries.push(Entry::text("elsewhere/a", "b"));
+        assert_eq!(said(&entries), "elsewhere/a is outside of the archive's one folder");
+    }
+
+    #[test]
+    fn an_archive_is_known_by_its_name() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let release = release().unwrap();
+        let found = |name: String| row_of(&matrix, &name).ok().map(|(row, is_whole)| (row.name().to_owned(), is_whole));
+        assert_eq!(found(format!("etcd-v{release}-linux-amd64-musl.tar.gz")), Some(("linux-amd64-musl".into(), true)));
+        assert_eq!(found(format!("etcd-client-v{release}-darwin-arm64.zip")), Some(("darwin-arm64".into(), false)));
+        assert_eq!(found(format!("etcd-v{release}-darwin-arm64.tar.gz")), None);
+        assert_eq!(found("etcd-v0.0.1-linux-amd64.tar.gz".into()), None);
+    }
+}

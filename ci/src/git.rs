@@ -1,0 +1,54 @@
+//! What git knows of this checkout.
+
+use anyhow::{Context, Result};
+
+use crate::place;
+use crate::shell::Step;
+
+/// What a result is about is everything but the results themselves and the page made from them.
+const NOT_SOURCE: [&str; 4] = [".", ":!platforms/results", ":!platforms/README.md", ":!platforms/report.html"];
+
+fn git(arguments: &[&str]) -> Step {
+    Step::new("git").args(arguments)
+}
+
+fn says_yes(step: &Step) -> bool {
+    step.command(&place::checkout()).output().is_ok_and(|done| done.status.success())
+}
+
+/// The commit that is checked out.
+pub fn head() -> Result<String> {
+    git(&["rev-parse", "HEAD"]).first_line(&place::checkout()).context("this is no checkout of git: a result has to name a commit")
+}
+
+/// Whether a source differs from the commit that is checked out.
+pub fn is_dirty() -> Result<bool> {
+    let step = git(&["status", "--porcelain", "--"]).args(NOT_SOURCE);
+    let done = step.command(&place::checkout()).output().context("failed to start git")?;
+    Ok(!done.status.success() || !done.stdout.is_empty())
+}
+
+/// Whether everything that a result could be about is the same in both.
+pub fn is_same_source(commit: &str, other: &str) -> bool {
+    says_yes(&git(&["diff", "--quiet", commit, other, "--"]).args(NOT_SOURCE))
+}
+
+/// Whether `commit` is part of what is checked out. A shallow checkout does not know, and says yes.
+pub fn is_in_history(commit: &str) -> bool {
+    let is_shallow = git(&["rev-parse", "--is-shallow-repository"]).first_line(&place::checkout()).as_deref() == Some("true");
+    is_shallow || says_yes(&git(&["merge-base", "--is-ancestor", commit, "HEAD"]))
+}
+
+/// Seconds since 1970 of the commit: what makes an archive of it the same twice.
+pub fn time_of(commit: &str) -> Result<u64> {
+    let line = git(&["show", "--no-patch", "--format=%ct", commit]).first_line(&place::checkout());
+    line.and_then(|line| line.parse().ok()).with_context(|| format!("there is no commit {commit}"))
+}
+
+/// Paths that differ from `commit`, the work tree included.
+pub fn changed_since(commit: &str) -> Result<Vec<String>> {
+    let step = git(&["diff", "--name-only", commit, "--"]);
+    let done = step.command(&place::checkout()).output().context("failed to start git")?;
+    anyhow::ensure!(done.status.success(), "there is no commit {commit:?} to compare with");
+    Ok(String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect())
+}

@@ -1,0 +1,131 @@
+//! What is generated from the matrix and the results: the support page, the list of processors, one page of HTML.
+//!
+//! ```text
+//!   matrix.toml --+--> platforms/README.md               cargo ci table
+//!   results/    --+--> src/server/gate/supported.rs
+//!                 +--> report.html                       cargo ci report
+//! ```
+//!
+//! `table --check` writes nothing: it fails where a file on disk is not what would be written, where a result does not add up,
+//! and where a tier is declared that neither results nor skips account for.
+
+mod html;
+mod table;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::matrix::{self, Matrix};
+use crate::results::proof::Proof;
+use crate::results::{self, Filed, Run};
+use crate::{git, place};
+
+const PAGE: &str = "platforms/README.md";
+const PROCESSORS: &str = "src/server/gate/supported.rs";
+
+/// The matrix with everything that is known about it.
+struct Facts {
+    matrix: Matrix,
+    runs: Vec<Run>,
+    /// Results that do not count, and why.
+    faults: Vec<String>,
+}
+
+impl Facts {
+    fn load(checkout: &Path) -> Result<Facts> {
+        let matrix = Matrix::load(checkout)?;
+        let (runs, faults) = sorted(&matrix, results::load(checkout)?);
+        Ok(Facts { matrix, runs, faults })
+    }
+}
+
+/// Results that count, and what is wrong with the others.
+fn sorted(matrix: &Matrix, filed: Vec<Filed>) -> (Vec<Run>, Vec<String>) {
+    let (mut runs, mut faults) = (Vec::new(), Vec::new());
+    for Filed { path, run } in filed {
+        match run {
+            Err(error) => faults.push(format!("{path}: {error:#}")),
+            Ok(run) if matrix.row(&run.row).is_err() => faults.push(format!("{path}: {} has no row called {}", matrix::FILE, run.row)),
+            Ok(run) => runs.push(run),
+        }
+    }
+    (runs, faults)
+}
+
+/// Writes the generated files, or with `is_check` says what does not hold.
+pub fn table(is_check: bool, standing_for: Option<&str>) -> Result<()> {
+    let checkout = place::checkout();
+    let facts = Facts::load(&checkout)?;
+    let generated = [(PAGE, table::page(&facts)), (PROCESSORS, table::processors(&facts.matrix))];
+    if !is_check {
+        facts.faults.iter().for_each(|fault| println!("warning: {fault}"));
+        for (path, text) in generated {
+            write_where_changed(&checkout.join(path), &text)?;
+        }
+        print!("{}", table::summary(&facts));
+        return Ok(());
+    }
+    let mut findings = findings(&facts, standing_for);
+    for (path, text) in generated {
+        if fs::read_to_string(checkout.join(path)).unwrap_or_default() != text {
+            findings.push(format!("{path} is not what the matrix and the results make of it: run `cargo ci table`"));
+        }
+    }
+    print!("{}", table::summary(&facts));
+    findings.iter().for_each(|finding| println!("error: {finding}"));
+    if !findings.is_empty() {
+        bail!("the support page would not be true in {} places", findings.len());
+    }
+    Ok(())
+}
+
+fn findings(facts: &Facts, standing_for: Option<&str>) -> Vec<String> {
+    let mut findings = facts.faults.clone();
+    for run in facts.runs.iter().filter(|run| !git::is_in_history(&run.commit)) {
+        findings.push(format!("{}/{}: the commit {} is not in the history of this checkout", run.row, run.stem(), run.commit));
+    }
+    for row in &facts.matrix.rows {
+        let proof = Proof::of(row, &facts.runs);
+        findings.extend(proof.lies(row));
+        let Some(commit) = standing_for else { continue };
+        for run in proof.suites.iter().flat_map(|(_, standing)| standing.runs()).filter(|run| !git::is_same_source(&run.commit, commit)) {
+            findings.push(format!("{}/{}: it is about {}, not about {commit}", run.row, run.stem(), run.commit));
+        }
+    }
+    findings
+}
+
+/// One HTML page of the same facts.
+pub fn report(output: Option<PathBuf>) -> Result<()> {
+    let facts = Facts::load(&place::checkout())?;
+    let path = output.unwrap_or_else(|| place::target().join("report.html"));
+    write(&path, &html::page(&facts))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+fn write_where_changed(path: &Path, text: &str) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    write(path, text)?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    }
+    fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
+}
+
+/// `61 s`, `3 min 05 s`.
+fn took(millis: u64) -> String {
+    crate::shell::seconds(std::time::Duration::from_millis(millis))
+}
+
+#[cfg(test)]
+mod tests;

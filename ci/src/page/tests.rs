@@ -1,0 +1,98 @@
+//! Planted lies, and the pages that would carry them.
+
+use super::*;
+use crate::matrix::Suite;
+use crate::results::sample;
+
+const MATRIX: &str = r#"[[platform]]
+name = "linux-riscv64"
+triple = "riscv64gc-unknown-linux-gnu"
+os = "linux"
+arch = "riscv64"
+tier = 3
+routes = ["zig"]
+suites = ["unit"]
+runner = { kind = "emulated", program = "qemu-riscv64-static" }
+cpu = "rv64gc"
+floor = "glibc 2.31 <or later>"
+pointer = 64
+endian = "little"
+archive = "tar.gz"
+packages = {}
+zig = { target = "riscv64-linux-gnu.2.31" }
+"#;
+
+fn facts(suites: &[(Suite, usize)]) -> Facts {
+    let runs = suites.iter().map(|(suite, failed)| sample::sealed("linux-riscv64", *suite, *failed)).collect();
+    Facts { matrix: Matrix::parse(MATRIX).unwrap(), runs, faults: Vec::new() }
+}
+
+#[test]
+fn the_page_tells_what_is_declared_proven_and_by_what() {
+    let page = table::page(&facts(&[(Suite::Build, 0), (Suite::Start, 0), (Suite::Unit, 2)]));
+    let line = page.lines().find(|line| line.contains("**linux-riscv64**")).unwrap();
+    assert!(
+        line.starts_with(
+            "| **linux-riscv64** | 3 | 3 | build 3, start 3, **unit 2 failed of 5** | emulated | `0123456789ab` | 2026-11-24 |"
+        ),
+        "{line}"
+    );
+    assert!(page.contains("## What a tier promises") && page.contains("## Results on file"));
+}
+
+#[test]
+fn a_deleted_result_changes_the_page() {
+    let whole = table::page(&facts(&[(Suite::Build, 0), (Suite::Start, 0), (Suite::Unit, 0)]));
+    let without = table::page(&facts(&[(Suite::Build, 0), (Suite::Start, 0)]));
+    assert_ne!(whole, without);
+}
+
+#[test]
+fn a_run_of_some_programs_is_told_apart() {
+    let mut facts = facts(&[(Suite::Build, 0)]);
+    facts.runs[0].is_whole = false;
+    let page = table::page(&facts);
+    assert!(page.contains("| **linux-riscv64** | 3 | none | nothing yet |"), "{page}");
+    assert!(page.contains("## Ran in part"));
+}
+
+#[test]
+fn a_result_of_a_row_that_is_gone_is_a_fault() {
+    let filed =
+        vec![Filed { path: "platforms/results/linux-vax/unit-0.json".into(), run: Ok(sample::sealed("linux-vax", Suite::Unit, 0)) }];
+    let (runs, faults) = sorted(&Matrix::parse(MATRIX).unwrap(), filed);
+    assert!(runs.is_empty());
+    assert_eq!(faults, ["platforms/results/linux-vax/unit-0.json: platforms/matrix.toml has no row called linux-vax"]);
+}
+
+#[test]
+fn a_commit_of_elsewhere_is_a_finding() {
+    let said = findings(&facts(&[(Suite::Build, 0), (Suite::Start, 0)]), None);
+    // A checkout that is no repository, or a shallow one, cannot know.
+    if git::head().is_ok() && !git::is_in_history("0123456789abcdef0123456789abcdef01234567") {
+        assert!(said[0].contains("is not in the history of this checkout"), "{said:?}");
+    }
+}
+
+#[test]
+fn the_list_of_processors_is_a_file_of_rust() {
+    let matrix = Matrix::load(&place::checkout()).unwrap();
+    assert!(table::processors(&matrix).ends_with("pub const PROCESSORS: &[&str] = &[\"amd64\", \"arm64\", \"ppc64le\", \"s390x\"];\n"));
+}
+
+#[test]
+fn the_files_in_the_tree_are_those_that_would_be_generated() {
+    let facts = Facts::load(&place::checkout()).unwrap();
+    let read = |path: &str| fs::read_to_string(place::checkout().join(path)).unwrap();
+    assert_eq!(read(PROCESSORS), table::processors(&facts.matrix), "run `cargo ci table`");
+}
+
+#[test]
+fn the_report_is_one_file_and_its_texts_are_escaped() {
+    let page = html::page(&facts(&[(Suite::Build, 0), (Suite::Unit, 1)]));
+    assert!(page.contains("glibc 2.31 &lt;or later&gt;") && !page.contains("<or later>"));
+    assert!(page.contains("1 failed"));
+    for outside in ["http:", "https:", "<script", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}

@@ -1,0 +1,151 @@
+//! Which rows a change asks for, as JSON for a workflow's matrix.
+//!
+//! ```text
+//!   changed files --> reach (nothing, the clients, the code, the platforms themselves) --> rows and their suites
+//! ```
+//!
+//! Without `--changed-since` every row with a job is there with all its suites: a night, or a release.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::matrix::{Matrix, Row, RunnerKind, Suite};
+use crate::{git, place};
+
+/// A job of the workflow.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+struct Job {
+    row: String,
+    job: String,
+    tier: u8,
+    suites: Vec<Suite>,
+    /// The same for a shell.
+    suite_words: String,
+    archive: String,
+    can_start: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Plan {
+    include: Vec<Job>,
+}
+
+/// How far a change reaches. The order counts: the furthest of all changed files decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    /// Words, and results of runs.
+    Nothing,
+    /// What one machine shows as well as another.
+    Code,
+    /// What machines may differ in: bytes on disk, systems, builds.
+    Platforms,
+}
+
+const WORDS: &[&str] = &["platforms/results/", "dist/docs/", "bench/"];
+const DIFFERING: &[&str] = &[
+    "platforms/",
+    "ci/",
+    "dist/",
+    ".github/",
+    ".config/",
+    "build.rs",
+    "Cargo.toml",
+    "Cargo.lock",
+    "src/storage/",
+    "src/wal/",
+    "src/bbolt/",
+    "src/server/signal/",
+    "src/server/gate",
+];
+
+fn reach(path: &str) -> Reach {
+    if path.ends_with(".md") || path == "LICENSE" || WORDS.iter().any(|folder| path.starts_with(folder)) {
+        Reach::Nothing
+    } else if DIFFERING.iter().any(|folder| path.starts_with(folder)) {
+        Reach::Platforms
+    } else {
+        Reach::Code
+    }
+}
+
+pub fn plan(changed_since: Option<&str>) -> Result<()> {
+    let matrix = Matrix::load(&place::checkout())?;
+    let changed = changed_since.map(git::changed_since).transpose()?;
+    let plan = Plan { include: jobs(&matrix, changed.as_deref()) };
+    println!("{}", serde_json::to_string(&plan)?);
+    Ok(())
+}
+
+fn jobs(matrix: &Matrix, changed: Option<&[String]>) -> Vec<Job> {
+    let reach = changed.map(|paths| paths.iter().map(|path| reach(path)).max().unwrap_or(Reach::Nothing));
+    matrix.rows.iter().filter_map(|row| job(row, reach)).collect()
+}
+
+fn job(row: &Row, reach: Option<Reach>) -> Option<Job> {
+    let is_native = row.runner.kind == RunnerKind::Native
+        || row.job.as_deref().is_some_and(|job| !job.starts_with("ubuntu-24.04") || job.ends_with("-arm"));
+    let wanted: Vec<Suite> = match reach {
+        None => Suite::ALL.to_vec(),
+        Some(Reach::Nothing) => return None,
+        // A pull request waits for what is quick: natively run suites, and of emulated rows the rooms by themselves.
+        Some(Reach::Code) if row.tier() > 1 && row.name() != "linux-s390x" => return None,
+        Some(_) if is_native => vec![Suite::Build, Suite::Start, Suite::Unit, Suite::Integration, Suite::E2e, Suite::Functional],
+        Some(_) => vec![Suite::Build, Suite::Start, Suite::Unit],
+    };
+    let is_run = |suite: &Suite| matches!(suite, Suite::Build | Suite::Start) || row.suites.contains(suite);
+    // Jobs run where the row is at home wherever there is such a machine, so a skip of this machine does not hold them back.
+    let suites: Vec<Suite> = wanted.into_iter().filter(is_run).collect();
+    Some(Job {
+        row: row.name().to_owned(),
+        job: row.job.clone()?,
+        tier: row.tier(),
+        suite_words: suites.iter().map(|suite| suite.word()).collect::<Vec<_>>().join(" "),
+        suites,
+        archive: row.archive.ending().to_owned(),
+        can_start: is_native || row.runner.kind != RunnerKind::None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(changed: Option<&[&str]>) -> Vec<Job> {
+        let paths = changed.map(|paths| paths.iter().map(ToString::to_string).collect::<Vec<_>>());
+        jobs(&Matrix::load(&place::checkout()).unwrap(), paths.as_deref())
+    }
+
+    fn names(jobs: &[Job]) -> Vec<&str> {
+        jobs.iter().map(|job| job.row.as_str()).collect()
+    }
+
+    #[test]
+    fn words_and_results_ask_for_nothing() {
+        assert!(planned(Some(&["README.md", "platforms/README.md", "platforms/results/linux-amd64/unit-0.json"])).is_empty());
+        assert!(planned(Some(&[])).is_empty());
+    }
+
+    #[test]
+    fn code_asks_for_tier_one_and_the_other_byte_order() {
+        let jobs = planned(Some(&["README.md", "src/mvcc/mod.rs"]));
+        assert_eq!(names(&jobs), ["linux-amd64", "linux-arm64", "linux-s390x"]);
+        assert_eq!(jobs[0].suite_words, "build start unit integration e2e functional");
+        assert_eq!(jobs[2].suite_words, "build start unit");
+    }
+
+    #[test]
+    fn what_machines_differ_in_asks_for_every_row_that_has_a_job() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let with_job = matrix.rows.iter().filter(|row| row.job.is_some()).count();
+        for path in ["platforms/matrix.toml", "src/wal/frame.rs", "Cargo.lock", "src/storage/rocks.rs"] {
+            assert_eq!(planned(Some(&["src/mvcc/mod.rs", path])).len(), with_job, "{path}");
+        }
+        assert_eq!(planned(None).len(), with_job);
+    }
+
+    #[test]
+    fn a_night_runs_everything_that_a_row_has() {
+        let jobs = planned(None);
+        assert_eq!(jobs[0].suites, Suite::ALL);
+    }
+}

@@ -1,0 +1,199 @@
+//! How a row is built: a cargo, and the variables that make it build for the row. Everything is in the environment, so that
+//! `build`, nextest and RocksDB's own build are the same line with another verb.
+//!
+//! ```text
+//!   Row + Route --> Recipe { target, variables } --> cargo build | cargo nextest archive | the archive of RocksDB
+//!     native   nothing but the row's flags
+//!     gcc      CC, CXX, AR, linker of the distribution's cross compiler
+//!     zig      the same, wrappers around zig for the row's libc floor
+//!     cross    inside an image of our own: the same recipe, run there
+//! ```
+//!
+//! The standard library comes with the toolchain where it has one for the triple (`rustup target add`); where not, it is
+//! compiled with the program from its source, which a Debian machine has in `rust-web-src`.
+
+mod gcc;
+pub mod standard;
+pub mod zig;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::matrix::{Route, Row};
+use crate::place;
+use crate::shell::Step;
+
+pub use standard::Standard;
+
+/// Seen in every program, in place of a folder of the machine that built it.
+const NO_MACHINE: [(&str, &str); 2] = [("checkout", "/etcd"), ("registry", "/registry")];
+
+pub struct Recipe {
+    pub row: Row,
+    pub route: Route,
+    variables: Vec<(String, OsString)>,
+    /// The C++ compiler, for the name of RocksDB's archive.
+    pub compiler: OsString,
+    /// Whatever else decides what the compiler makes.
+    pub compiler_facts: Vec<String>,
+}
+
+impl Recipe {
+    /// The row's first route that this machine has, or the one asked for.
+    pub fn new(row: &Row, asked: Option<Route>) -> Result<Recipe> {
+        let route = choose(row, asked)?;
+        let mut recipe = Recipe {
+            row: row.clone(),
+            route,
+            variables: Vec::new(),
+            compiler: crate::rocksdb::compiler(),
+            compiler_facts: row.cxxflags.clone(),
+        };
+        let mut rustflags = row.rustflags.clone();
+        match route {
+            Route::Native => {}
+            Route::Gcc => gcc::prepare(&mut recipe, &mut rustflags)?,
+            Route::Zig => zig::prepare(&mut recipe, &mut rustflags)?,
+            Route::Cross => ensure!(
+                is_inside_image(),
+                "the route cross runs inside the image of platforms/images: docker run ... cargo ci build {} --route cross",
+                row.name()
+            ),
+        }
+        recipe.standard_library(&mut rustflags)?;
+        recipe.flags(rustflags);
+        Ok(recipe)
+    }
+
+    fn set(&mut self, name: impl Into<String>, value: impl Into<OsString>) {
+        self.variables.push((name.into(), value.into()));
+    }
+
+    /// A variable of cargo about the target: `CARGO_TARGET_<TRIPLE>_<name>`.
+    fn set_cargo(&mut self, name: &str, value: impl Into<OsString>) {
+        let word = self.row.triple_word().to_uppercase();
+        self.set(format!("CARGO_TARGET_{word}_{name}"), value);
+    }
+
+    /// A variable of the `cc` and `bindgen` crates about the target: `<name>_<triple>`.
+    fn set_for_target(&mut self, name: &str, value: impl Into<OsString>) {
+        let word = self.row.triple_word();
+        self.set(format!("{name}_{word}"), value);
+    }
+
+    fn standard_library(&mut self, rustflags: &mut Vec<String>) -> Result<()> {
+        let standard = Standard::of(self.row.triple());
+        match standard {
+            Standard::Installed => {}
+            Standard::FromSource => {
+                self.variables.extend(standard::variables());
+                if self.route == Route::Gcc && self.row.gcc.as_ref().is_some_and(|gcc| gcc.start_objects) {
+                    rustflags.push(format!("-Lnative={}", standard::start_objects(self.row.triple())?.display()));
+                }
+            }
+            Standard::Missing => {
+                bail!("there is no standard library for {}: `cargo ci doctor {}` says how to get it", self.row.triple(), self.row.name())
+            }
+        }
+        Ok(())
+    }
+
+    fn flags(&mut self, mut rustflags: Vec<String>) {
+        for (what, shown) in NO_MACHINE {
+            let folder = if what == "checkout" { place::checkout() } else { registry() };
+            rustflags.push(format!("--remap-path-prefix={}={shown}", folder.display()));
+        }
+        self.set_cargo("RUSTFLAGS", rustflags.join(" "));
+        if !self.row.cxxflags.is_empty() {
+            let flags = self.row.cxxflags.join(" ");
+            self.set_for_target("CXXFLAGS", flags);
+        }
+        self.set("CARGO_TARGET_DIR", place::row_target(self.row.name()));
+    }
+
+    /// A cargo command for the row. `verb` may be of several words.
+    pub fn cargo(&self, verb: &[&str]) -> Step {
+        Step::cargo().args(verb).args(["--locked", "--target", self.row.triple()]).vars(self.variables.clone())
+    }
+
+    /// A folder for what wraps or completes the row's compilers.
+    fn wrappers(&self) -> PathBuf {
+        place::cache().join("wrappers").join(format!("{}-{}", self.row.name(), self.route.word()))
+    }
+
+    /// Where a release build leaves the programs.
+    pub fn programs(&self) -> PathBuf {
+        place::row_target(self.row.name()).join(self.row.triple()).join("release")
+    }
+}
+
+fn choose(row: &Row, asked: Option<Route>) -> Result<Route> {
+    let routes = row.routes.get_ref();
+    if let Some(route) = asked {
+        let words: Vec<&str> = routes.iter().map(|route| route.word()).collect();
+        ensure!(routes.contains(&route), "{} is not built by the route {}; it has {}", row.name(), route.word(), words.join(", "));
+        return Ok(route);
+    }
+    let found = routes.iter().find(|route| is_here(row, **route));
+    match found {
+        Some(route) => Ok(*route),
+        None => bail!("no route of {} works on this machine: `cargo ci doctor {}` says what is missing", row.name(), row.name()),
+    }
+}
+
+/// Whether the machine has what the route needs, apart from the standard library.
+pub fn is_here(row: &Row, route: Route) -> bool {
+    match route {
+        Route::Native => is_this_machine(row),
+        Route::Zig => zig::is_here(),
+        Route::Gcc => gcc::is_here(row),
+        Route::Cross => is_inside_image(),
+    }
+}
+
+pub fn is_this_machine(row: &Row) -> bool {
+    // Asked of every row, and one answer a process.
+    static HOST: OnceLock<String> = OnceLock::new();
+    let host = HOST.get_or_init(|| {
+        let said = Step::new("rustc").args(["-vV"]).command(&place::checkout()).output();
+        let said = said.map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default();
+        said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned()
+    });
+    host == row.triple()
+}
+
+/// The images of `platforms/images` say so of themselves.
+fn is_inside_image() -> bool {
+    std::env::var_os("ETCD_CI_IMAGE").is_some()
+}
+
+fn registry() -> PathBuf {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    home.unwrap_or_default().join("registry").join("src")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::Matrix;
+
+    #[test]
+    fn a_route_that_the_row_does_not_have_is_refused_with_those_it_has() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let said = choose(matrix.row("linux-386").unwrap(), Some(Route::Gcc)).unwrap_err().to_string();
+        assert_eq!(said, "linux-386 is not built by the route gcc; it has zig, cross");
+    }
+
+    #[test]
+    fn the_line_of_a_row_can_be_typed_and_names_its_target_and_flags() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let Some(host) = matrix.rows.iter().find(|row| is_this_machine(row)) else { return };
+        let line = Recipe::new(host, Some(Route::Native)).unwrap().cargo(&["build", "--release"]).line();
+        assert!(line.contains(&format!("cargo build --release --locked --target {}", host.triple())), "{line}");
+        assert!(line.contains("RUSTFLAGS=") && line.contains("--remap-path-prefix="), "{line}");
+    }
+}

@@ -1,0 +1,90 @@
+//! zig as C compiler, C++ compiler, archiver and linker, against the libc floor of the row.
+//!
+//! ```text
+//!   wrappers/<row>-zig/cc    exec cargo-zigbuild zig cc -- -target s390x-linux-gnu.2.28 "$@"
+//! ```
+//!
+//! cargo-zigbuild's `zig cc` drops or rewrites the arguments of rustc and the cc crate that zig would refuse.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::Recipe;
+use crate::place;
+use crate::shell::Step;
+
+/// Pinned: another zig is another compiler, and another archive of RocksDB.
+pub const PACKAGES: [&str; 2] = ["ziglang==0.17.0", "cargo-zigbuild==0.24.0"];
+
+fn tool() -> PathBuf {
+    place::tools().join("python/bin/cargo-zigbuild")
+}
+
+pub fn is_here() -> bool {
+    Step::new(tool()).args(["--version"]).first_line(Path::new("/")).is_some()
+}
+
+pub fn prepare(recipe: &mut Recipe, rustflags: &mut Vec<String>) -> Result<()> {
+    let zig = recipe.row.zig.clone().context("the row has no table zig")?;
+    let folder = recipe.wrappers();
+    fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    let bin = place::tools().join("python/bin");
+    for (name, verb, arguments) in [
+        ("cc", "cc", format!("-- -target {} ", zig.target)),
+        ("c++", "c++", format!("-- -target {} ", zig.target)),
+        ("ar", "ar", "-- ".to_owned()),
+        ("ranlib", "ranlib", "-- ".to_owned()),
+    ] {
+        let bin = bin.display();
+        script(&folder.join(name), &format!("#!/bin/sh\nPATH={bin}:$PATH exec {bin}/cargo-zigbuild zig {verb} {arguments}\"$@\"\n"))?;
+    }
+    recipe.set_for_target("CC", folder.join("cc"));
+    recipe.set_for_target("CXX", folder.join("c++"));
+    recipe.set_for_target("AR", folder.join("ar"));
+    recipe.set_for_target("RANLIB", folder.join("ranlib"));
+    recipe.set_cargo("LINKER", folder.join("cc"));
+    // libc++ of zig goes in with the link itself; the cc crate would name the distribution's libstdc++.
+    recipe.set_for_target("CXXSTDLIB", "c++");
+    for (name, value) in &zig.vars {
+        recipe.set(name, value);
+    }
+    for library in &zig.empty_libraries {
+        let path = folder.join(format!("lib{library}.a"));
+        fs::write(&path, b"!<arch>\n").with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    if !zig.empty_libraries.is_empty() {
+        rustflags.push(format!("-Lnative={}", folder.display()));
+    }
+    let headers = library_headers(&recipe.row.os);
+    ensure!(is_here(), "zig is missing: `cargo ci doctor {} --fix` brings it", recipe.row.name());
+    if let Some(headers) = headers {
+        recipe.set_for_target("BINDGEN_EXTRA_CLANG_ARGS", format!("-isystem {}", headers.display()));
+    }
+    recipe.compiler = folder.join("c++").into();
+    recipe.compiler_facts.push(format!("zig target {}", zig.target));
+    recipe.compiler_facts.extend(PACKAGES.iter().map(ToString::to_string));
+    Ok(())
+}
+
+/// Where zig keeps the headers of a system that libclang knows nothing of.
+fn library_headers(os: &str) -> Option<PathBuf> {
+    let folder = if os == "darwin" { "any-darwin-any" } else { return None };
+    let packages = fs::read_dir(place::tools().join("python/lib")).ok()?;
+    let mut found = packages.flatten().map(|python| python.path().join("site-packages/ziglang/lib/libc/include").join(folder));
+    found.find(|path| path.is_dir())
+}
+
+fn script(path: &Path, text: &str) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
