@@ -31,7 +31,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing and build RocksDB once for every checkout
+    /// Install what building and testing need and build RocksDB once for every checkout
     Setup,
     /// Install what is missing and pass every check and test
     Test {
@@ -64,7 +64,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Setup => setup::setup().map(|archive| println!("rocksdb: {}", archive.folder.display())),
+        Command::Setup => setup::setup(setup::Purpose::Tests).map(|archive| println!("rocksdb: {}", archive.folder.display())),
         Command::Test { quick } => suite::test(quick),
         Command::Tidy => tidy::tidy(),
         Command::Run { flags } => product::run(&flags),
