@@ -135,7 +135,7 @@ pub const FLAGS: &[Flag] = &[
     flag("grpc-keepalive-min-time", Span, "5s", Member, "Shortest time between two pings of a client before it is sent away.").harmless("no client is sent away for its pings"),
     flag("grpc-keepalive-interval", Span, "2h", Member, "Time between pings to a quiet client; 0 sends none."),
     flag("grpc-keepalive-timeout", Span, "20s", Member, "How long a ping may stay unanswered before the connection is closed."),
-    flag("socket-reuse-port", Bool, "false", Member, "Set SO_REUSEPORT on listeners.").at("socket-options.reuse-port").harmless("a port has one listener"),
+    flag("socket-reuse-port", Bool, "false", Member, "Set SO_REUSEPORT on listeners.").at("socket-options.reuse-port"),
     flag("socket-reuse-address", Bool, "false", Member, "Set SO_REUSEADDR on listeners.").at("socket-options.reuse-address").harmless("it is always set"),
     flag("enable-grpc-gateway", Bool, "true", Member, "Serve the JSON form of the API below /v3/."),
     flag("raft-read-timeout", Span, "5s", Member, "Read timeout of peer connections.").not_in_file().harmless(ONLY_WITH_PEERS),

@@ -51,6 +51,8 @@ pub enum Error {
     /// The second half is in the words of etcd's own line, which harnesses look for.
     #[error("cannot listen on {url} (--{flag}): listen tcp {}: bind: {}", url.address, words(source))]
     Listen { url: Url, flag: &'static str, source: std::io::Error },
+    #[error("{0}")]
+    Proxy(&'static str),
     #[error("the task that serves clients panicked")]
     Panicked,
     #[error("cannot start a runtime thread: {0}")]
@@ -87,7 +89,7 @@ fn node_options(config: &Config) -> node::Options {
         data_dir: config.data_dir.clone(),
         wal_dir: config.wal_dir.clone(),
         advertise_client_urls: texts(&config.advertise_client_urls),
-        advertise_peer_urls: texts(&config.advertise_peer_urls),
+        advertise_peer_urls: texts(config.founding_urls()),
         cluster_token: config.initial_cluster.token.clone(),
         heartbeat: config.heartbeat,
         election: config.election_timeout,
@@ -133,6 +135,10 @@ pub fn main(config: &Config) -> ExitCode {
         name = config.name,
         data_dir = %config.data_dir.display(),
         wal_dir = %config.wal_dir.display(),
+        initial_advertise_peer_urls = ?texts(&config.advertise_peer_urls),
+        listen_peer_urls = ?texts(&config.listen_peer_urls),
+        listen_metrics_urls = ?texts(&config.listen_metrics_urls),
+        initial_cluster_token = config.initial_cluster.token,
         listen_client_urls = ?texts(&config.listen_client_urls),
         advertise_client_urls = ?texts(&config.advertise_client_urls),
         heartbeat_interval = ?config.heartbeat,
@@ -160,6 +166,7 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
     // Listeners, signals and the look-after tasks run on the first runtime.
     let first = threads[0].handle().clone();
 
+    refuse_proxy(&config.data_dir)?;
     // Before anything is written: a port that is taken is a mistake in the command line, and the data directory stays as it was.
     let listeners = first.block_on(Listeners::bind(config))?;
     // The hubs must exist before the applier, which offers them events from its first batch on.
@@ -205,6 +212,15 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
     tracing::info!("closed etcd server");
     // The task can only have panicked, which the log says; the node was stopped all the same.
     served.unwrap_or(Err(Error::Panicked))
+}
+
+/// A data directory of the v2 proxy, which stood in for a member, holds nothing that a member could serve.
+fn refuse_proxy(data_dir: &std::path::Path) -> Result<(), Error> {
+    match (data_dir.join("proxy").is_dir(), data_dir.join("member").is_dir()) {
+        (true, true) => Err(Error::Proxy("invalid datadir; both member and proxy directories exist")),
+        (true, false) => Err(Error::Proxy("v2 http proxy has already been deprecated in 3.6")),
+        (false, _) => Ok(()),
+    }
 }
 
 /// What is served where.
@@ -295,6 +311,7 @@ struct Listeners {
 impl Listeners {
     async fn bind(config: &Config) -> Result<Listeners, Error> {
         tracing::info!(listen_peer_urls = ?texts(&config.listen_peer_urls), "configuring peer listeners");
+        let bind_all = |flag, urls| bind_all(flag, urls, config.is_socket_reuse_port);
         let peers = bind_all("listen-peer-urls", &config.listen_peer_urls).await?;
         tracing::info!(listen_client_urls = ?texts(&config.listen_client_urls), "configuring client listeners");
         Ok(Listeners {
@@ -306,10 +323,10 @@ impl Listeners {
     }
 }
 
-async fn bind_all(flag: &'static str, urls: &[Url]) -> Result<Vec<(Url, Listener)>, Error> {
+async fn bind_all(flag: &'static str, urls: &[Url], reuse_port: bool) -> Result<Vec<(Url, Listener)>, Error> {
     let mut bound = Vec::new();
     for url in urls {
-        let listener = Listener::bind(url).await.map_err(|source| Error::Listen { url: url.clone(), flag, source })?;
+        let listener = Listener::bind(url, reuse_port).await.map_err(|source| Error::Listen { url: url.clone(), flag, source })?;
         bound.push((url.clone(), listener));
     }
     Ok(bound)
