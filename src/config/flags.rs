@@ -231,7 +231,7 @@ pub const FLAGS: &[Flag] = &[
     flag("bcrypt-cost", Uint, "10", Auth, "Cost of hashing a password, 4 to 31.").harmless(ONLY_WITH_AUTH),
     flag("auth-token-ttl", Uint, "300", Auth, "Seconds that an unused simple token lives.").harmless(ONLY_WITH_AUTH),
     flag("enable-pprof", Bool, "false", Monitoring, "Serve profiles of the process.").harmless("profiles in Go's format are not made"),
-    flag("metrics", Text, "basic", Monitoring, "How much to measure: 'basic', or 'extensive' with a histogram for every gRPC method.").harmless("there are no histograms of methods"),
+    flag("metrics", Text, "basic", Monitoring, "How much to measure: 'basic', or 'extensive' with a histogram for every gRPC method."),
     flag("listen-metrics-urls", Urls, "", Monitoring, "Further URLs that serve metrics and health."),
     flag("logger", Text, "zap", Logging, "Only 'zap', the shape of the log lines."),
     flag("log-outputs", List, "default", Logging,

@@ -16,6 +16,7 @@ use tonic::codegen::Service;
 use super::calls::Calls;
 use super::checks::{self, Call};
 use super::framing::Framed;
+use super::streamed::Streamed;
 use crate::api;
 use crate::clock::Clock;
 use crate::node::Seat;
@@ -79,10 +80,11 @@ impl Grpc {
         };
         let counted = self.calls.find(request.uri().path());
         if let Some(counted) = counted {
-            counted.started.inc();
+            self.calls.note_call(counted, request.headers());
         }
         let began = self.clock.now();
-        let request = request.map(|body| Framed::new(body, kind, is_encoded, self.receive_max));
+        let received = counted.filter(|counted| counted.is_stream()).map(|counted| counted.received.clone());
+        let request = request.map(|body| Framed::new(body, kind, is_encoded, self.receive_max).counting(received));
         let answer = match service {
             Name::KV => self.kv.clone().call(request),
             Name::Watch => self.watch.clone().call(request),
@@ -97,6 +99,10 @@ impl Grpc {
         let response = checks::translate(answer.await?, self.receive_max);
         if let Some(counted) = counted {
             counted.note_answer(response.headers(), self.clock.now().saturating_sub(began), self.warning_unary);
+            // One that was refused has said so in its head.
+            if counted.is_stream() && !response.headers().contains_key("grpc-status") {
+                return Ok(response.map(|body| Body::new(Streamed::new(body, counted.clone()))));
+            }
         }
         Ok(response)
     }

@@ -8,6 +8,7 @@
 
 mod calls;
 mod checks;
+mod client_versions;
 mod connection;
 mod framing;
 mod group;
@@ -18,6 +19,7 @@ mod metrics;
 mod probe;
 mod runtime;
 pub mod signal;
+mod streamed;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -245,7 +247,7 @@ fn sites(
     let guard = Guard { hosts: config.host_whitelist.clone(), origins: config.cors.clone(), is_tls: false };
     let router = guard.before(pages.client());
     let keepalive = config.keepalive.interval.zip(config.keepalive.timeout);
-    let calls = Arc::new(Calls::new(registry));
+    let calls = Arc::new(Calls::new(registry, config.is_metrics_extensive));
     let receive_max = node.options.max_request_bytes + GRPC_OVERHEAD_BYTES;
     let clients = seats.iter().zip(stations).zip(threads).map(|((seat, station), thread)| Desk {
         handle: thread.handle().clone(),
