@@ -76,6 +76,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Parsed, Failure> {
         Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) => {
             return Ok(Parsed::Help(e.render().to_string()));
         }
+        Err(e) if context(&e, ContextKind::InvalidSubcommand).is_some() => return unknown_command(&e, &args),
         Err(e) => return Err(explain(&e, &args)),
     };
     let command = CommandLine::from_arg_matches(&matches).map_err(|e| explain(&e, &args))?.command;
@@ -158,10 +159,9 @@ fn parse_line<T: FromArgMatches>(words: Vec<OsString>, command: clap::Command) -
     T::from_arg_matches(&as_etcd_reads(command).try_get_matches_from(words)?)
 }
 
-/// What is wrong, and how the command is used; `args` say which command it was.
-fn explain(error: &clap::Error, args: &[OsString]) -> Failure {
-    let tree = tree(true);
-    let (mut command, mut path) = (&tree, "etcdctl".to_owned());
+/// The command that the words lead to, and its path.
+fn innermost<'a>(tree: &'a clap::Command, args: &[OsString]) -> (&'a clap::Command, String) {
+    let (mut command, mut path) = (tree, "etcdctl".to_owned());
     for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
         let mut candidates = command.get_subcommands().filter(|c| !arg.is_empty() && c.get_name().starts_with(arg));
         if let (Some(found), None) = (candidates.next(), candidates.next()) {
@@ -169,6 +169,29 @@ fn explain(error: &clap::Error, args: &[OsString]) -> Failure {
             command = found;
         }
     }
+    (command, path)
+}
+
+/// Quirk: below a command, or after `help`, a word that is no command is answered by help and success, as etcd's own tool does;
+/// pinned by `a_word_that_is_no_command_of_a_group_is_answered_by_help`.
+fn unknown_command(error: &clap::Error, args: &[OsString]) -> Result<Parsed, Failure> {
+    let tree = tree(true);
+    let (command, path) = innermost(&tree, args);
+    if path != "etcdctl" {
+        return Ok(Parsed::Help(command.clone().render_help().to_string()));
+    }
+    if args.get(1).is_some_and(|arg| arg == "help") {
+        let topic: Vec<_> = args[2..].iter().map(|arg| format!("`{}`", arg.to_string_lossy())).collect();
+        eprint!("Unknown help topic [{}]\n{}", topic.join(" "), command.clone().render_help());
+        return Ok(Parsed::Help(String::new()));
+    }
+    Err(explain(error, args))
+}
+
+/// What is wrong, and how the command is used; `args` say which command it was.
+fn explain(error: &clap::Error, args: &[OsString]) -> Failure {
+    let tree = tree(true);
+    let (command, path) = innermost(&tree, args);
     let value_hint = match context(error, ContextKind::InvalidArg) {
         Some(arg) if error.kind() == ErrorKind::UnknownArgument && !arg.starts_with("--") => {
             "A value that begins with - goes after --, as in: etcdctl put <key> -- <value>\n"
@@ -181,7 +204,15 @@ fn explain(error: &clap::Error, args: &[OsString]) -> Failure {
         return Failure::general(format!("unknown command {unknown:?} for {path:?}")).with_advice(advice);
     }
     let usage = command.clone().render_usage();
-    Failure::general(first_line(error))
+    // The parser knows a flag by its long name only.
+    let letter = args.last().and_then(|last| last.to_str()?.strip_prefix('-')).filter(|letter| letter.len() == 1);
+    let reason = match (first_line(error), letter) {
+        (reason, Some(letter)) if reason.starts_with("flag needs an argument: ") => {
+            format!("flag needs an argument: '{letter}' in -{letter}")
+        }
+        (reason, _) => reason,
+    };
+    Failure::general(reason)
         .with_advice(format!("{value_hint}{usage}\nRun '{path} --help' for the flags, 'etcdctl options' for the global ones.\n"))
 }
 
@@ -282,12 +313,23 @@ mod tests {
             ("etcdctl get --bogus", "unknown flag: --bogus"),
             ("etcdctl put k -1", "unknown shorthand flag: '1' in -1"),
             ("etcdctl get --limit x k", r#"invalid argument \"x\" for \"--limit\" flag: strconv.ParseInt: parsing \"x\": invalid syntax"#),
+            ("etcdctl get k -w", "flag needs an argument: 'w' in -w"),
             ("etcdctl get k --limit", "flag needs an argument: --limit"),
             ("etcdctl get k --dial-timeout 5", "time: invalid duration"),
         ] {
             let refusal = refusal(line).replace(r"\\\", r"\");
             assert!(refusal.contains(says), "{line}: {refusal}");
         }
+    }
+
+    #[test]
+    fn a_word_that_is_no_command_of_a_group_is_answered_by_help() {
+        for (line, says) in [("etcdctl lease foo", "Usage: etcdctl lease <command>"), ("etcdctl help get x", "Usage: etcdctl get ")] {
+            let Ok(Parsed::Help(text)) = parse(line.split(' ').map(OsString::from).collect()) else { panic!("{line}") };
+            assert!(text.contains(says), "{line}: {text}");
+        }
+        let Ok(Parsed::Help(text)) = parse(["etcdctl", "help", "foo"].map(OsString::from).to_vec()) else { panic!("no help") };
+        assert_eq!(text, "");
     }
 
     #[test]

@@ -28,6 +28,8 @@ mod reference {
     mod txn;
     #[path = "usage.rs"]
     mod usage;
+    #[path = "walkthrough.rs"]
+    mod walkthrough;
     #[path = "watch.rs"]
     mod watch;
 }
@@ -55,6 +57,8 @@ mod ours {
     mod txn;
     #[path = "usage.rs"]
     mod usage;
+    #[path = "walkthrough.rs"]
+    mod walkthrough;
     #[path = "watch.rs"]
     mod watch;
 }
