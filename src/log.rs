@@ -98,6 +98,15 @@ pub fn early(level: &'static str, caller: &str, message: &str, (name, value): (&
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::IsADirectory => "is a directory".into(),
+        _ => error.to_string(),
+    }
+}
+
 enum Sink {
     Stderr,
     Stdout,
@@ -111,7 +120,9 @@ impl Sink {
             Output::Stdout => Sink::Stdout,
             Output::File(path) => {
                 let file = OpenOptions::new().create(true).append(true).open(path);
-                Sink::File(file.map_err(|error| io::Error::new(error.kind(), format!("--log-outputs {}: {error}", path.display())))?)
+                Sink::File(file.map_err(|error| {
+                    io::Error::new(error.kind(), format!("open sink {path:?}: open {}: {}", path.display(), words(&error)))
+                })?)
             }
         })
     }
@@ -220,7 +231,7 @@ fn caller(metadata: &Metadata<'_>) -> String {
     format!("{}:{}", &file[start..], metadata.line().unwrap_or_default())
 }
 
-pub(super) fn timestamp(unix: std::time::Duration) -> String {
+pub(crate) fn timestamp(unix: std::time::Duration) -> String {
     let at = i128::try_from(unix.as_nanos()).ok().and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos).ok());
     let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (date, time) = (at.date(), at.time());
@@ -407,6 +418,6 @@ mod tests {
     #[test]
     fn an_output_that_cannot_be_opened_is_named() {
         let Err(error) = Sink::open(&Output::File("/nowhere/at/all/x.log".into())) else { panic!() };
-        assert!(error.to_string().starts_with("--log-outputs /nowhere/at/all/x.log: "));
+        assert_eq!(error.to_string(), "open sink \"/nowhere/at/all/x.log\": open /nowhere/at/all/x.log: no such file or directory");
     }
 }

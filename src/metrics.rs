@@ -9,7 +9,7 @@
 //!
 //! Writes: every room, its own metrics. Reads: the scrape.
 //! Invariant: labels are looked up at start or on cold paths only; a hot path holds the child.
-//! Does not offer Go's runtime metrics (`go_*`): there is no such runtime here to measure.
+//! Of Go's runtime metrics (`go_*`) there are the names, for dashboards that fail without them: see `metrics/go.rs`.
 
 pub use prometheus::{
     Histogram, HistogramVec, IntCounter as Counter, IntCounterVec as CounterVec, IntGauge as Gauge, IntGaugeVec as GaugeVec,
@@ -21,6 +21,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use prometheus::{HistogramOpts, Opts, TextEncoder};
 
+mod go;
 mod process;
 
 /// What `/metrics` answers with.
@@ -81,6 +82,11 @@ impl Registry {
         self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.bounds()), labels).expect(NAMES))
     }
 
+    /// With the bounds that Prometheus's libraries have when none are given.
+    pub fn histograms_of_calls(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        self.add(HistogramVec::new(HistogramOpts::new(name, help), labels).expect(NAMES))
+    }
+
     /// A gauge that is asked for its value at each scrape.
     pub fn gauge_of(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
         self.add_reading(name, help, MetricType::GAUGE, read);
@@ -96,9 +102,10 @@ impl Registry {
         self.gauges(name, help, &[label]).with_label_values(&[value]).set(1);
     }
 
-    /// What the system knows about this process: `process_*` and `os_fd_*`. Where the system does not say, they are left out.
+    /// What the system knows about this process: `process_*`, `os_fd_*` and, as far as they mean anything here, `go_*`. Where the system does not say, they are left out.
     pub fn process(&self) {
         self.registry.register(Box::new(process::Process::default())).expect(NAMES);
+        self.registry.register(Box::new(go::Runtime::default())).expect(NAMES);
     }
 
     /// Has the values whose labels move brought up to date before each scrape. The first caller's function stays.

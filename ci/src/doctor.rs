@@ -59,7 +59,7 @@ pub fn doctor(row: Option<&str>, is_fixing: bool) -> Result<()> {
 
 fn needs(rows: &[&Row]) -> Vec<Need> {
     let mut needs = vec![nextest(), nfpm()];
-    for tool in setup::missing() {
+    for tool in setup::missing(setup::Purpose::Tests) {
         needs.push(Need { what: tool.name.into(), why: tool.needed_for.into(), is_here: false, brought_by: apt(&[tool.package]) });
     }
     for row in rows {

@@ -53,7 +53,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing and build RocksDB once for every checkout
+    /// Install what building and testing need and build RocksDB once for every checkout
     Setup,
     /// Install what is missing and pass every check and test; or one suite of a platform
     Test {
@@ -169,7 +169,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Setup => setup::setup().map(|archive| println!("rocksdb: {}", archive.folder.display())),
+        Command::Setup => setup::setup(setup::Purpose::Tests).map(|archive| println!("rocksdb: {}", archive.folder.display())),
         Command::Test { row: Some(row), suite: Some(suite), partition, how, .. } => {
             suites::test(matrix()?.row(&row)?, suite, how.route, &how.scope()?, partition)
         }

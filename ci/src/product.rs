@@ -22,7 +22,7 @@ pub fn ctl(arguments: &[String]) -> Result<()> {
 }
 
 fn build(more: &[&str]) -> Result<Step> {
-    Ok(suite::product(&setup::setup()?, &["build", "--release", "--locked", "--bins"]).args(more))
+    Ok(suite::product(&setup::setup(setup::Purpose::Build)?, &["build", "--release", "--locked", "--bins"]).args(more))
 }
 
 /// The load generator, with our server beside the Go one. `--ours PATH` measures another binary and saves this build.

@@ -1,4 +1,4 @@
-//! Installs what a build needs and the machine lacks, and has RocksDB built.
+//! Installs what a build or the tests need and the machine lacks, and has RocksDB built.
 //!
 //! A Debian-like machine and root: `apt-get` brings it. Anywhere else the missing tool is named with its package.
 
@@ -16,30 +16,55 @@ pub struct Tool {
     pub name: &'static str,
     pub needed_for: &'static str,
     pub package: &'static str,
+    /// A build does without it.
+    is_for_tests: bool,
     is_present: fn() -> bool,
 }
 
+/// What the machine is to be made ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Build,
+    Tests,
+}
+
 const TOOLS: &[Tool] = &[
-    Tool { name: "a C++ compiler", needed_for: "RocksDB and the allocator", package: "g++", is_present: has_compiler },
-    Tool { name: "libclang", needed_for: "RocksDB's bindings", package: "libclang-dev", is_present: has_libclang },
+    Tool { name: "a C++ compiler", needed_for: "RocksDB and the allocator", package: "g++", is_for_tests: false, is_present: has_compiler },
+    Tool { name: "libclang", needed_for: "RocksDB's bindings", package: "libclang-dev", is_for_tests: false, is_present: has_libclang },
     #[cfg(target_os = "linux")]
-    Tool { name: "strace", needed_for: "the tests that make system calls fail", package: "strace", is_present: has_strace },
+    Tool {
+        name: "strace",
+        needed_for: "the tests that make system calls fail",
+        package: "strace",
+        is_for_tests: true,
+        is_present: has_strace,
+    },
+    // Any since 1.21 fetches the one that the client asks for.
+    Tool { name: "Go", needed_for: "the tests with etcd's own client", package: "golang-go", is_for_tests: true, is_present: has_go },
+    Tool {
+        name: "Python with venv",
+        needed_for: "the tests with a client in Python",
+        package: "python3-venv",
+        is_for_tests: true,
+        is_present: has_venv,
+    },
 ];
 
-/// Everything a build of the product needs. A second call finds it all and returns at once.
-pub fn setup() -> Result<Archive> {
-    tools()?;
+/// Everything that is needed. A second call finds it all and returns at once.
+pub fn setup(purpose: Purpose) -> Result<Archive> {
+    tools(purpose)?;
     components();
     rocksdb::archive()
 }
 
-/// What a build of the product wants and this machine lacks.
-pub fn missing() -> Vec<&'static Tool> {
-    TOOLS.iter().filter(|tool| !(tool.is_present)()).collect()
+/// What this machine lacks for a purpose.
+pub fn missing(purpose: Purpose) -> Vec<&'static Tool> {
+    let needed = TOOLS.iter().filter(|tool| purpose == Purpose::Tests || !tool.is_for_tests);
+    needed.filter(|tool| !(tool.is_present)()).collect()
 }
 
-fn tools() -> Result<()> {
-    let missing = missing();
+fn tools(purpose: Purpose) -> Result<()> {
+    let missing = missing(purpose);
     if missing.is_empty() {
         return Ok(());
     }
@@ -89,6 +114,14 @@ fn has_compiler() -> bool {
 #[cfg(target_os = "linux")]
 fn has_strace() -> bool {
     Step::new("strace").args(["--version"]).first_line(Path::new("/")).is_some()
+}
+
+fn has_go() -> bool {
+    Step::new("go").args(["version"]).first_line(Path::new("/")).is_some()
+}
+
+fn has_venv() -> bool {
+    Step::new("python3").args(["-c", "import ensurepip, venv; print(1)"]).first_line(Path::new("/")).is_some()
 }
 
 fn has_libclang() -> bool {

@@ -20,7 +20,7 @@ pub fn test(is_quick: bool) -> Result<()> {
 
     let start = Instant::now();
     println!("\n$ cargo ci setup");
-    let archive = setup::setup()?;
+    let archive = setup::setup(if is_quick { setup::Purpose::Build } else { setup::Purpose::Tests })?;
     println!("rocksdb: {}", archive.folder.display());
     times.push(("setup", start.elapsed()));
 

@@ -48,6 +48,7 @@ impl Tool {
             Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) => {
                 return Ok(Parsed::Help(e.render().to_string()));
             }
+            Err(e) if context(&e, ContextKind::InvalidSubcommand).is_some() => return self.unknown_command(&e, args),
             Err(e) => return Err(self.explain(&e, args)),
         };
         if matches.subcommand().is_none() {
@@ -95,10 +96,9 @@ impl Tool {
         help + &format!("\nUse \"{name} [command] --help\" for more about a command.\n") + self.hint
     }
 
-    /// What is wrong, and how the command is used; `args` say which command it was.
-    fn explain(&self, error: &clap::Error, args: &[OsString]) -> Failure {
-        let tree = self.tree(true);
-        let (mut command, mut path) = (&tree, self.name.to_owned());
+    /// The command that the words lead to, and its path.
+    fn innermost<'a>(&self, tree: &'a clap::Command, args: &[OsString]) -> (&'a clap::Command, String) {
+        let (mut command, mut path) = (tree, self.name.to_owned());
         for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
             let mut candidates = command.get_subcommands().filter(|c| !arg.is_empty() && c.get_name().starts_with(arg));
             if let (Some(found), None) = (candidates.next(), candidates.next()) {
@@ -106,6 +106,29 @@ impl Tool {
                 command = found;
             }
         }
+        (command, path)
+    }
+
+    /// Quirk: below a command, or after `help`, a word that is no command is answered by help and success, as etcd's own tools do;
+    /// pinned by `a_word_that_is_no_command_of_a_group_is_answered_by_help`.
+    fn unknown_command<C>(&self, error: &clap::Error, args: &[OsString]) -> Result<Parsed<C>, Failure> {
+        let tree = self.tree(!self.hint.is_empty());
+        let (command, path) = self.innermost(&tree, args);
+        if path != self.name {
+            return Ok(Parsed::Help(command.clone().render_help().to_string()));
+        }
+        if args.get(1).is_some_and(|arg| arg == "help") {
+            let topic: Vec<_> = args[2..].iter().map(|arg| format!("`{}`", arg.to_string_lossy())).collect();
+            eprint!("Unknown help topic [{}]\n{}", topic.join(" "), command.clone().render_help());
+            return Ok(Parsed::Help(String::new()));
+        }
+        Err(self.explain(error, args))
+    }
+
+    /// What is wrong, and how the command is used; `args` say which command it was.
+    fn explain(&self, error: &clap::Error, args: &[OsString]) -> Failure {
+        let tree = self.tree(true);
+        let (command, path) = self.innermost(&tree, args);
         let value_hint = match context(error, ContextKind::InvalidArg) {
             Some(arg) if error.kind() == ErrorKind::UnknownArgument && !arg.starts_with("--") => {
                 format!("A value that begins with - goes after --, as in: {}\n", self.dash)
@@ -119,7 +142,15 @@ impl Tool {
         }
         let usage = command.clone().render_usage();
         let advice = format!("{value_hint}{usage}\nRun '{path} --help' for the flags{}.\n", self.hint_short);
-        Failure::general(first_line(error)).with_advice(advice)
+        // The parser knows a flag by its long name only.
+        let letter = args.last().and_then(|last| last.to_str()?.strip_prefix('-')).filter(|letter| letter.len() == 1);
+        let reason = match (first_line(error), letter) {
+            (reason, Some(letter)) if reason.starts_with("flag needs an argument: ") => {
+                format!("flag needs an argument: '{letter}' in -{letter}")
+            }
+            (reason, _) => reason,
+        };
+        Failure::general(reason).with_advice(advice)
     }
 }
 

@@ -20,6 +20,9 @@ pub fn urls(settings: &Settings) -> Result<(), String> {
     }
     for name in ["initial-advertise-peer-urls", "advertise-client-urls"] {
         if let Some(url) = settings.urls(name).iter().find(|url| url.host().is_empty()) {
+            if name == "initial-advertise-peer-urls" {
+                return Err(format!("--{name} {:?} must be \"host:port\" (unexpected empty host ({url}))", url.to_string()));
+            }
             let forms = "\"host:port\", \"unix:/path/to/socket\" or \"unixs:/path/to/socket\"";
             return Err(format!("--{name} {:?} must be in the format {forms} (unexpected empty host ({url}))", url.to_string()));
         }
@@ -94,12 +97,29 @@ pub fn features(settings: &Settings) -> Result<Gates, String> {
     Ok(gates)
 }
 
+/// Values that etcd refuses although their flag can be read; each in the part of it that comes to use them.
+pub fn numbers(settings: &Settings) -> Result<(), String> {
+    if settings.bool("enable-distributed-tracing") && !(0..=1_000_000).contains(&settings.int("distributed-tracing-sampling-rate")) {
+        return Err("distributed tracing configurition is not valid: (tracing sampling rate must be less than 1000000)".to_owned());
+    }
+    if settings.int("max-learners") < 0 {
+        return Err("membership: too many learner members in cluster".to_owned());
+    }
+    match settings.text("auth-token").split(',').next() {
+        Some("jwt") | None => Ok(()),
+        Some("" | "simple") if !settings.text("auth-token").contains(',') => Ok(()),
+        Some(_) => Err("auth: invalid auth options".to_owned()),
+    }
+}
+
 /// Refuses what this build cannot do and would have to ignore, and says what it ignores without harm.
 pub fn care(settings: &Settings, notices: &mut Vec<Notice>) -> Result<(), String> {
     for at in settings.changed() {
         let flag = &FLAGS[at];
         match flag.care {
             Care::Honoured => {}
+            // Of authentication that is not built, no token at all is the one kind that loses nothing.
+            Care::Refused(_) if flag.name == "auth-token" && settings.text("auth-token").is_empty() => {}
             Care::Harmless(reason) => notices.push(Notice::warn(&format!("this flag changes nothing: {reason}"), flag.name)),
             Care::Refused(missing) => return Err(format!("--{} cannot be honoured: {missing}", flag.name)),
         }
@@ -129,6 +149,10 @@ pub fn schemes(settings: &Settings) -> Result<(), String> {
 pub fn risks(settings: &Settings, notices: &mut Vec<Notice>) {
     if settings.text("name") == "default" {
         notices.push(Notice::warn("the member has the default name; members of one cluster need names of their own", "name"));
+    }
+    let progress = settings.nanos("watch-progress-notify-interval");
+    if progress > 0 && progress < 100_000_000 {
+        notices.push(Notice::warn("adjusting watch progress notify interval to minimum period", "watch-progress-notify-interval"));
     }
     if settings.int("quota-backend-bytes") > SUGGESTED_QUOTA_BYTES_MAX {
         notices.push(Notice::warn("the quota is above the suggested 8 GiB", "quota-backend-bytes"));

@@ -16,7 +16,8 @@ pub fn read(env: &[(String, String)], settings: &mut Settings, notices: &mut Vec
         env.iter().find(|(name, _)| names.iter().position(|known| known == name).is_some_and(|at| settings.is_set_at(at)))
     {
         return Err(format!(
-            "conflicting environment variable {name} is shadowed by its command-line flag (unset the variable or leave out the flag)"
+            "conflicting environment variable {name:?} is shadowed by corresponding command-line flag \
+             (either unset environment variable or disable flag)"
         ));
     }
     for (name, text) in env.iter().filter(|(name, _)| name.starts_with("ETCD_") && !KNOWN.contains(&name.as_str())) {
@@ -52,7 +53,7 @@ mod tests {
         let mut settings = Settings::default();
         super::super::args::read(&["--name=a".to_owned()], &mut settings).unwrap();
         let error = read(&env(&[("ETCD_NAME", "")]), &mut settings, &mut Vec::new()).unwrap_err();
-        assert!(error.contains("conflicting environment variable ETCD_NAME is shadowed"), "{error}");
+        assert!(error.contains("conflicting environment variable \"ETCD_NAME\" is shadowed by corresponding command-line flag"), "{error}");
     }
 
     #[test]

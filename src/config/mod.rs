@@ -10,6 +10,7 @@
 //! Nothing below `server` parses a setting.
 
 mod args;
+mod bootstrap;
 mod check;
 mod env;
 mod file;

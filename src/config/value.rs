@@ -65,7 +65,9 @@ impl Kind {
             Kind::Choice(_) => Err("invalid value".to_owned()),
             Kind::Urls => url::read_list(text).map(Value::Urls),
             Kind::Origins => match text {
-                "" | "*" => Ok(Value::List(vec!["*".to_owned()])),
+                // The text of the one URL that is not there.
+                "" => Url::read(text).map(|_| Value::List(Vec::new())),
+                "*" => Ok(Value::List(vec!["*".to_owned()])),
                 _ => url::read_list(text).map(|urls| Value::List(urls.iter().map(Url::to_string).collect())),
             },
             Kind::List => Ok(Value::List(read_list(text))),

@@ -198,11 +198,11 @@ async fn datascale(session: &Session<'_>, load: &Load, prefix: Bytes) -> Result<
             }
         }
     };
-    let answered = Cell::new(0);
+    let answered = Cell::new(0_u64);
     let report = puts
         .run(&clients, produce, || {
             answered.set(answered.get() + 1);
-            if answered.get() % (limit / 100) == 0 {
+            if answered.get().is_multiple_of(limit / 100) {
                 show_progress(answered.get(), limit);
             }
         })

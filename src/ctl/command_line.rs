@@ -154,12 +154,23 @@ mod tests {
             ("etcdctl get --bogus", "unknown flag: --bogus"),
             ("etcdctl put k -1", "unknown shorthand flag: '1' in -1"),
             ("etcdctl get --limit x k", r#"invalid argument \"x\" for \"--limit\" flag: strconv.ParseInt: parsing \"x\": invalid syntax"#),
+            ("etcdctl get k -w", "flag needs an argument: 'w' in -w"),
             ("etcdctl get k --limit", "flag needs an argument: --limit"),
             ("etcdctl get k --dial-timeout 5", "time: invalid duration"),
         ] {
             let refusal = refusal(line).replace(r"\\\", r"\");
             assert!(refusal.contains(says), "{line}: {refusal}");
         }
+    }
+
+    #[test]
+    fn a_word_that_is_no_command_of_a_group_is_answered_by_help() {
+        for (line, says) in [("etcdctl lease foo", "Usage: etcdctl lease <command>"), ("etcdctl help get x", "Usage: etcdctl get ")] {
+            let Ok(Parsed::Help(text)) = parse(line.split(' ').map(OsString::from).collect()) else { panic!("{line}") };
+            assert!(text.contains(says), "{line}: {text}");
+        }
+        let Ok(Parsed::Help(text)) = parse(["etcdctl", "help", "foo"].map(OsString::from).to_vec()) else { panic!("no help") };
+        assert_eq!(text, "");
     }
 
     #[test]

@@ -83,6 +83,16 @@ impl Proc {
     }
 }
 
+/// Memory of this process that is in RAM.
+pub fn resident_bytes() -> Option<f64> {
+    Proc::read().memory("VmRSS:")
+}
+
+/// Threads of this process.
+pub fn threads() -> Option<f64> {
+    Proc::read().stat(19)
+}
+
 fn open_fds() -> Option<f64> {
     fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64)
 }

@@ -1,20 +1,27 @@
-//! `grpc_server_started_total` and `grpc_server_handled_total`, a child for each method found once at start, and the warning
-//! about a slow unary call.
+//! What is counted of each call, a child for each method found once at start, and the warning about a slow unary call.
 //!
-//! Writes: these counters. Reads: paths of calls, status of answers.
-//! Does not count the messages of streams, nor a stream as handled when it ends later than its first answer.
+//! ```text
+//!   grpc_server_started, _msg_received, _msg_sent, _handled (with its code), _handling_seconds (--metrics=extensive)
+//!   etcd_server_request_duration_seconds, etcd_server_range_duration_seconds     of the calls that etcd has a name for
+//!   etcd_server_client_requests_total                                            by what the client says it speaks
+//! ```
+//!
+//! Writes: these metrics. Reads: paths of calls, status of answers.
+//! A call's time is that between the end of its head and the head of its answer. What a transaction holds is not known here, so one
+//! that only reads is a Txn as well.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
+use http::{HeaderMap, Response};
 use tonic::body::Body;
 
-use super::log::timestamp;
+use super::client_versions::ClientVersions;
 use crate::api::slow::Details;
 use crate::clock::Clock;
-use crate::metrics::{Counter, CounterVec, Registry};
+use crate::log::timestamp;
+use crate::metrics::{Buckets, Counter, CounterVec, Histogram, Registry};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -64,11 +71,32 @@ const CODES: [&str; 17] = [
     "Unauthenticated",
 ];
 
+/// The names that etcd gives to what it times, where they are not the method's own.
+const TIMED: &[(&str, &str)] = &[
+    ("Range", "Range"),
+    ("Put", "Put"),
+    ("DeleteRange", "DeleteRange"),
+    ("Txn", "Txn"),
+    ("Compact", "Compaction"),
+    ("LeaseGrant", "LeaseGrant"),
+    ("LeaseRevoke", "LeaseRevoke"),
+    ("Alarm", "Alarm"),
+];
+
+/// The number of a code above.
+const CANCELED: &[u8] = b"1";
+
 /// One method's counters.
 pub struct Call {
-    pub started: Counter,
+    started: Counter,
+    pub received: Counter,
+    pub sent: Counter,
     succeeded: Counter,
     handled: CounterVec,
+    /// With success, and without.
+    timed: Option<[Histogram; 2]>,
+    ranged: Option<[Histogram; 2]>,
+    handling: Option<Histogram>,
     service: &'static str,
     method: &'static str,
     kind: Kind,
@@ -77,23 +105,43 @@ pub struct Call {
 /// All methods, by path.
 pub struct Calls {
     by_path: HashMap<String, Arc<Call>>,
+    clients: ClientVersions,
 }
 
 impl Calls {
     /// Registers the set, so once for a registry.
-    pub fn new(registry: &Registry) -> Calls {
+    pub fn new(registry: &Registry, is_extensive: bool) -> Calls {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];
         let started = registry.counters("grpc_server_started_total", "Calls begun.", &labels);
+        let received = registry.counters("grpc_server_msg_received_total", "Messages received.", &labels);
+        let sent = registry.counters("grpc_server_msg_sent_total", "Messages sent.", &labels);
         let with_code = ["grpc_code", "grpc_method", "grpc_service", "grpc_type"];
         let handled = registry.counters("grpc_server_handled_total", "Calls answered, by code.", &with_code);
+        let handling =
+            is_extensive.then(|| registry.histograms_of_calls("grpc_server_handling_seconds", "Time until a call was answered.", &labels));
+        let timed =
+            registry.histograms("etcd_server_request_duration_seconds", "Time of a request.", &["success", "type"], Buckets::SECONDS);
+        let ranged = registry.histograms("etcd_server_range_duration_seconds", "Time of a range.", &["success"], Buckets::new(0.0001, 20));
         let mut by_path = HashMap::new();
         for &(service, unary, streams) in SERVICES {
             let unary = unary.split_whitespace().map(|method| (method, Unary));
             for (method, kind) in unary.chain(streams.iter().copied()) {
+                let labels = [method, service, kind.label()];
+                for code in CODES {
+                    // So that a rate begins with the first failure, not the second.
+                    handled.with_label_values(&[code, method, service, kind.label()]);
+                }
+                let name = TIMED.iter().find(|(timed, _)| *timed == method).map(|(_, name)| *name);
+                let of = |success: &str, name: &str| timed.with_label_values(&[success, name]);
                 let call = Call {
-                    started: started.with_label_values(&[method, service, kind.label()]),
+                    started: started.with_label_values(&labels),
+                    received: received.with_label_values(&labels),
+                    sent: sent.with_label_values(&labels),
                     succeeded: handled.with_label_values(&["OK", method, service, kind.label()]),
                     handled: handled.clone(),
+                    timed: name.map(|name| [of("true", name), of("false", name)]),
+                    ranged: (method == "Range").then(|| ["true", "false"].map(|success| ranged.with_label_values(&[success]))),
+                    handling: handling.as_ref().map(|handling| handling.with_label_values(&labels)),
                     service,
                     method,
                     kind,
@@ -101,11 +149,17 @@ impl Calls {
                 by_path.insert(format!("/{service}/{method}"), Arc::new(call));
             }
         }
-        Calls { by_path }
+        Calls { by_path, clients: ClientVersions::new(registry) }
     }
 
     pub fn find(&self, path: &str) -> Option<&Arc<Call>> {
         self.by_path.get(path)
+    }
+
+    /// A call has come, with these headers.
+    pub fn note_call(&self, call: &Call, head: &HeaderMap) {
+        call.started.inc();
+        self.clients.note(head, call.kind != Unary);
     }
 }
 
@@ -122,14 +176,43 @@ impl Kind {
 impl Call {
     /// The head of the answer is there: for a unary call that is the answer.
     pub fn note_answer(&self, answer: &Response<Body>, took: Duration, limits: &Limits<'_>) {
-        match answer.headers().get("grpc-status").map(|status| status.as_bytes()) {
-            Some(status) if status != b"0" => self.note_failure(status),
+        let is_refused = match answer.headers().get("grpc-status").map(|status| status.as_bytes()) {
+            Some(status) if status != b"0" => {
+                self.note_failure(status);
+                true
+            }
             // A stream that was opened is not handled yet.
-            _ if self.kind != Unary => {}
-            _ => self.succeeded.inc(),
+            _ if self.kind != Unary => false,
+            _ => {
+                self.sent.inc();
+                self.succeeded.inc();
+                false
+            }
+        };
+        if self.kind == Unary {
+            self.received.inc();
+            let seconds = took.as_secs_f64();
+            for [succeeded, failed] in self.timed.iter().chain(&self.ranged) {
+                if is_refused { failed.observe(seconds) } else { succeeded.observe(seconds) }
+            }
+            if let Some(handling) = &self.handling {
+                handling.observe(seconds);
+            }
         }
         if self.kind == Unary && (took > limits.warning || tracing::enabled!(tracing::Level::DEBUG)) {
             self.tell(answer.extensions().get(), took, limits);
+        }
+    }
+
+    pub fn is_stream(&self) -> bool {
+        self.kind != Unary
+    }
+
+    /// A stream has ended with this status; none: the client left it.
+    pub fn note_end(&self, status: Option<&[u8]>) {
+        match status {
+            Some(b"0") => self.succeeded.inc(),
+            status => self.note_failure(status.unwrap_or(CANCELED)),
         }
     }
 
@@ -183,7 +266,7 @@ mod tests {
     #[test]
     fn answers_are_counted_by_their_code() {
         let registry = Registry::default();
-        let calls = Calls::new(&registry);
+        let calls = Calls::new(&registry, true);
         let put = calls.find("/etcdserverpb.KV/Put").expect("a method");
         let mut answer = Response::new(Body::empty());
         let limits = Limits { warning: Duration::ZERO, clock: &SystemClock::default(), remote: "@" };

@@ -15,6 +15,7 @@ use hyper::body::{Body, Frame};
 use tonic::Status;
 use tonic::codegen::StdError;
 
+use crate::metrics::Counter;
 use crate::wire::service::Kind;
 
 const HEAD: usize = 5;
@@ -26,6 +27,8 @@ pub struct Framed<B> {
     is_encoded: bool,
     receive_max: usize,
     at: At,
+    /// Of the messages that passed, where they are counted here.
+    received: Option<Counter>,
 }
 
 /// Where in the body the next byte belongs.
@@ -50,7 +53,11 @@ const FIRST: At = At::Head { read: 0, bytes: [0; HEAD] };
 
 impl<B> Framed<B> {
     pub fn new(body: B, kind: Kind, is_encoded: bool, receive_max: usize) -> Framed<B> {
-        Framed { body, kind, is_encoded, receive_max, at: FIRST }
+        Framed { body, kind, is_encoded, receive_max, at: FIRST, received: None }
+    }
+
+    pub fn counting(self, received: Option<Counter>) -> Framed<B> {
+        Framed { received, ..self }
     }
 
     /// What of the data goes on to the decoder.
@@ -111,6 +118,9 @@ impl<B> Framed<B> {
     }
 
     fn after_message(&self) -> At {
+        if let Some(received) = &self.received {
+            received.inc();
+        }
         if self.kind == Kind::Streaming { FIRST } else { At::Behind }
     }
 
@@ -133,6 +143,10 @@ impl<B: Body<Data = Bytes, Error: Into<StdError>> + Unpin> Body for Framed<B> {
         loop {
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
                 let ended = self.end();
+                // Quirk: grpc-go's counter takes the end of a stream for a message; pinned by `the_messages_of_streams_are_counted`.
+                if let Some(received) = self.received.take().filter(|_| self.kind == Kind::Streaming) {
+                    received.inc();
+                }
                 self.at = At::Behind;
                 return Poll::Ready(ended.map(|why| Err(why.into())));
             };

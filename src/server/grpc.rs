@@ -17,6 +17,7 @@ use tonic::codegen::Service;
 use super::calls::{Calls, Limits};
 use super::checks::{self, Call};
 use super::framing::Framed;
+use super::streamed::Streamed;
 use super::terms::Terms;
 use crate::api;
 use crate::clock::Clock;
@@ -85,9 +86,10 @@ impl Grpc {
         };
         let counted = self.calls.find(request.uri().path());
         if let Some(counted) = counted {
-            counted.started.inc();
+            self.calls.note_call(counted, request.headers());
         }
-        let request = request.map(|body| Framed::new(body, kind, is_encoded, self.receive_max));
+        let received = counted.filter(|counted| counted.is_stream()).map(|counted| counted.received.clone());
+        let request = request.map(|body| Framed::new(body, kind, is_encoded, self.receive_max).counting(received));
         let answer = match service {
             Name::KV => self.kv.clone().call(request),
             Name::Watch => self.watch.clone().call(request),
@@ -115,6 +117,12 @@ impl Grpc {
             // A watch stream asks for its leader itself, since what is queued for it goes first.
             let terms = Terms { requires_leader: terms.requires_leader && service != Name::Watch, ..terms };
             response = response.map(|body| terms.bound(self.clock.now(), body, &self.leadership));
+            // One that was refused has said so in its head.
+            if let Some(counted) = counted
+                && !response.headers().contains_key("grpc-status")
+            {
+                response = response.map(|body| Body::new(Streamed::new(body, counted.clone())));
+            }
         }
         Ok(response)
     }

@@ -53,7 +53,7 @@ pub fn connections_max() -> usize {
 
 impl Listener {
     /// Binds what a URL names: an address, or the file of a unix socket (GRP-10, GRP-14).
-    pub async fn bind(url: &Url) -> io::Result<Listener> {
+    pub async fn bind(url: &Url, reuse_port: bool) -> io::Result<Listener> {
         if matches!(url.scheme, Scheme::Unix | Scheme::Unixs) {
             return Listener::bind_unix(&url.address);
         }
@@ -63,7 +63,10 @@ impl Listener {
         let address = *first.ok_or_else(|| io::Error::other("the name has no address"))?;
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         #[cfg(unix)]
-        socket.set_reuse_address(true)?;
+        {
+            socket.set_reuse_address(true)?;
+            socket.set_reuse_port(reuse_port)?;
+        }
         if address.is_ipv6() {
             // As Go does: the unspecified IPv6 address serves IPv4 too.
             socket.set_only_v6(!address.ip().is_unspecified())?;

@@ -13,6 +13,7 @@ use crate::wire::etcdserverpb::AlarmType;
 pub fn register(node: &Arc<Node>, config: &Config, traffic: &Arc<Traffic>, registry: &Registry) {
     registry.process();
     facts(node, config, registry);
+    constants(node, registry);
     raft(node, registry);
     store(node, registry);
     watchers(node, registry);
@@ -23,6 +24,22 @@ pub fn register(node: &Arc<Node>, config: &Config, traffic: &Arc<Traffic>, regis
     let (received, sent) = (traffic.clone(), traffic.clone());
     registry.counter_of("etcd_network_client_grpc_received_bytes_total", "Bytes read from clients.", move || received.received() as f64);
     registry.counter_of("etcd_network_client_grpc_sent_bytes_total", "Bytes written to clients.", move || sent.sent() as f64);
+}
+
+/// What a member without peers, users and a v2 store can only say one thing about.
+fn constants(node: &Arc<Node>, registry: &Registry) {
+    let never = |name: &str, what: &str| drop(registry.counter(name, what));
+    never("etcd_server_heartbeat_send_failures_total", "Heartbeats to peers that were late.");
+    never("etcd_server_learner_promote_successes", "Learners made voters.");
+    never("etcd_debugging_store_expires_total", "Expirations in the v2 store, which is gone.");
+    never("etcd_debugging_store_watch_requests_total", "Watches of the v2 store, which is gone.");
+    drop(registry.gauge("etcd_debugging_store_watchers", "Watchers of the v2 store, which is gone."));
+    drop(registry.gauge("etcd_mvcc_db_open_read_transactions", "Read transactions open now. Reads here hold none."));
+    // The revision that users begin with.
+    registry.gauge("etcd_debugging_auth_revision", "Revision of users and roles.").set(1);
+    let known = registry.gauges("etcd_network_known_peers", "1 for each member that this one knows.", &["Local", "Remote"]);
+    let id = format!("{:x}", node.member_id());
+    known.with_label_values(&[&id, &id]).set(1);
 }
 
 /// What stands in labels, and what a scrape finds changed.

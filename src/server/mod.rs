@@ -8,6 +8,7 @@
 
 mod calls;
 mod checks;
+mod client_versions;
 mod connection;
 mod framing;
 pub mod gate;
@@ -19,6 +20,7 @@ mod metrics;
 mod probe;
 mod runtime;
 pub mod signal;
+mod streamed;
 mod terms;
 
 use std::process::ExitCode;
@@ -56,6 +58,8 @@ pub enum Error {
     /// The second half is in the words of etcd's own line, which harnesses look for.
     #[error("cannot listen on {url} (--{flag}): listen tcp {}: bind: {}", url.address, words(source))]
     Listen { url: Url, flag: &'static str, source: std::io::Error },
+    #[error("{0}")]
+    Proxy(&'static str),
     #[error("the task that serves clients panicked")]
     Panicked,
     #[error("cannot start a runtime thread: {0}")]
@@ -92,7 +96,7 @@ fn node_options(config: &Config) -> node::Options {
         data_dir: config.data_dir.clone(),
         wal_dir: config.wal_dir.clone(),
         advertise_client_urls: texts(&config.advertise_client_urls),
-        advertise_peer_urls: texts(&config.advertise_peer_urls),
+        advertise_peer_urls: texts(config.founding_urls()),
         cluster_token: config.initial_cluster.token.clone(),
         heartbeat: config.heartbeat,
         election: config.election_timeout,
@@ -138,6 +142,10 @@ pub fn main(config: &Config) -> ExitCode {
         name = config.name,
         data_dir = %config.data_dir.display(),
         wal_dir = %config.wal_dir.display(),
+        initial_advertise_peer_urls = ?texts(&config.advertise_peer_urls),
+        listen_peer_urls = ?texts(&config.listen_peer_urls),
+        listen_metrics_urls = ?texts(&config.listen_metrics_urls),
+        initial_cluster_token = config.initial_cluster.token,
         listen_client_urls = ?texts(&config.listen_client_urls),
         advertise_client_urls = ?texts(&config.advertise_client_urls),
         heartbeat_interval = ?config.heartbeat,
@@ -165,6 +173,7 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
     // Listeners, signals and the look-after tasks run on the first runtime.
     let first = threads[0].handle().clone();
 
+    refuse_proxy(&config.data_dir)?;
     // Before anything is written: a port that is taken is a mistake in the command line, and the data directory stays as it was.
     let listeners = first.block_on(Listeners::bind(config))?;
     // The hubs must exist before the applier, which offers them events from its first batch on.
@@ -212,6 +221,15 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
     served.unwrap_or(Err(Error::Panicked))
 }
 
+/// A data directory of the v2 proxy, which stood in for a member, holds nothing that a member could serve.
+fn refuse_proxy(data_dir: &std::path::Path) -> Result<(), Error> {
+    match (data_dir.join("proxy").is_dir(), data_dir.join("member").is_dir()) {
+        (true, true) => Err(Error::Proxy("invalid datadir; both member and proxy directories exist")),
+        (true, false) => Err(Error::Proxy("v2 http proxy has already been deprecated in 3.6")),
+        (false, _) => Ok(()),
+    }
+}
+
 /// What is served where.
 struct Sites {
     /// Clients; one desk per runtime thread.
@@ -234,7 +252,7 @@ fn sites(
     let guard = Guard { hosts: config.host_whitelist.clone(), origins: config.cors.clone(), is_tls: false };
     let router = guard.before(pages.client());
     let keepalive = config.keepalive.interval.zip(config.keepalive.timeout);
-    let calls = Arc::new(Calls::new(registry));
+    let calls = Arc::new(Calls::new(registry, config.is_metrics_extensive));
     let receive_max = node.options.max_request_bytes + GRPC_OVERHEAD_BYTES;
     let clients = seats.iter().zip(stations).zip(threads).map(|((seat, station), thread)| Desk {
         handle: thread.handle().clone(),
@@ -300,6 +318,7 @@ struct Listeners {
 impl Listeners {
     async fn bind(config: &Config) -> Result<Listeners, Error> {
         tracing::info!(listen_peer_urls = ?texts(&config.listen_peer_urls), "configuring peer listeners");
+        let bind_all = |flag, urls| bind_all(flag, urls, config.is_socket_reuse_port);
         let peers = bind_all("listen-peer-urls", &config.listen_peer_urls).await?;
         tracing::info!(listen_client_urls = ?texts(&config.listen_client_urls), "configuring client listeners");
         Ok(Listeners {
@@ -311,10 +330,10 @@ impl Listeners {
     }
 }
 
-async fn bind_all(flag: &'static str, urls: &[Url]) -> Result<Vec<(Url, Listener)>, Error> {
+async fn bind_all(flag: &'static str, urls: &[Url], reuse_port: bool) -> Result<Vec<(Url, Listener)>, Error> {
     let mut bound = Vec::new();
     for url in urls {
-        let listener = Listener::bind(url).await.map_err(|source| Error::Listen { url: url.clone(), flag, source })?;
+        let listener = Listener::bind(url, reuse_port).await.map_err(|source| Error::Listen { url: url.clone(), flag, source })?;
         bound.push((url.clone(), listener));
     }
     Ok(bound)

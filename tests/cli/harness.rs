@@ -114,6 +114,12 @@ impl Member {
         self.run_server();
     }
 
+    /// What the server program says of itself.
+    pub fn server_version(&self) -> String {
+        let output = Command::new(&self.program).arg("--version").output().expect("the server program starts");
+        String::from_utf8(output.stdout).expect("it is text")
+    }
+
     pub fn endpoint(&self) -> String {
         format!("127.0.0.1:{}", self.client_port)
     }

@@ -30,6 +30,8 @@ mod reference {
     mod txn;
     #[path = "usage.rs"]
     mod usage;
+    #[path = "walkthrough.rs"]
+    mod walkthrough;
     #[path = "watch.rs"]
     mod watch;
 }
@@ -57,6 +59,8 @@ mod ours {
     mod txn;
     #[path = "usage.rs"]
     mod usage;
+    #[path = "walkthrough.rs"]
+    mod walkthrough;
     #[path = "watch.rs"]
     mod watch;
 }

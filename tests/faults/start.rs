@@ -57,3 +57,19 @@ async fn a_data_directory_that_is_a_file_is_one_line_and_code_1() {
     assert_eq!(errors.len(), 1, "{}", member.log_text());
     assert!(errors[0].contains("cannot use the data directory"), "{}", errors[0]);
 }
+
+#[tokio::test]
+async fn a_data_directory_of_the_old_proxy_is_refused() {
+    for (with_member, says) in [(false, "v2 http proxy has already been deprecated"), (true, "both member and proxy directories exist")] {
+        let notes = tempfile::tempdir().expect("a directory");
+        let data = notes.path().join("data");
+        std::fs::create_dir_all(data.join("proxy")).expect("a directory");
+        if with_member {
+            std::fs::create_dir(data.join("member")).expect("a directory");
+        }
+        let mut member = Member::new(&ours(), data, notes.path(), &[]);
+        member.spawn(&[]);
+        assert_eq!(member.end().await.code(), Some(1), "{}", member.log_text());
+        assert!(member.lines_at("error")[0].contains(says), "{}", member.log_text());
+    }
+}

@@ -57,6 +57,13 @@ impl Site {
             .filter(|(name, _)| !unsaid.contains(&name.as_str()))
             .map(|(n, v)| format!("{n}: {v}"))
             .collect();
+        // The reference may be a newer release.
+        headers.retain_mut(|line| {
+            if line.starts_with("x-server-version: ") {
+                *line = "x-server-version: RELEASE".into();
+            }
+            true
+        });
         headers.sort();
         Answer { status, headers, body: answer[end + 4..].to_vec() }
     }
@@ -74,6 +81,9 @@ impl Site {
     }
 }
 
+/// Method, path, headers and body.
+type Question<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8]);
+
 const VERSIONS: [(&str, &str); 3] = [("X-Server-Version", "3.7.0"), ("X-Min-Cluster-Version", "3.0.0"), ("X-Server-From", "5")];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +94,7 @@ async fn the_pages_of_peers_are_etcds() {
     let too_new = [VERSIONS[0], ("X-Min-Cluster-Version", "3.8.0"), ("X-Etcd-Cluster-ID", "CLUSTER")];
     let elsewhere = [VERSIONS[0], VERSIONS[1], ("X-Etcd-Cluster-ID", "1")];
     let big = vec![0; 70_000];
-    let mut questions: Vec<(&str, &str, &[(&str, &str)], &[u8])> = Vec::new();
+    let mut questions: Vec<Question<'_>> = Vec::new();
     for path in ["/members", "/members/hashkv", "/members/promote/5", "/leases", "/leases/internal", "/version", "/downgrade/enabled"] {
         for method in ["GET", "PUT", "HEAD"] {
             questions.push((method, path, &[], b""));

@@ -142,7 +142,7 @@ impl Host {
     fn build(scope: &Scope) -> Result<Host> {
         let step = Step::cargo().args(["build", "--locked", "--package", PACKAGE]).args(scope.features());
         let step = scope.names().iter().fold(step, |step, name| step.args(["--bin", name])).var("CARGO_TARGET_DIR", place::target());
-        let step = if scope.is_whole { setup::setup()?.given_to(step) } else { step };
+        let step = if scope.is_whole { setup::setup(setup::Purpose::Build)?.given_to(step) } else { step };
         step.run(&place::checkout())?;
         Ok(Host { folder: place::target().join("debug"), programs: scope.names() })
     }
