@@ -2,8 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bbolt;
 pub mod clock;
+#[cfg(feature = "server")]
+pub mod log;
 pub mod release;
+#[cfg(feature = "server")]
+pub mod url;
 pub mod wire;
 
 #[cfg(feature = "server")]
@@ -38,6 +43,9 @@ pub mod node;
 #[cfg(feature = "server")]
 pub mod server;
 
+pub mod cli;
 pub mod client;
 pub mod ctl;
 pub mod print;
+#[cfg(feature = "server")]
+pub mod utl;

@@ -10,6 +10,9 @@ pub const VERSION: &str = "3.7.1";
 /// The cluster version that a cluster of such members agrees on.
 pub const CLUSTER_VERSION: &str = "3.7.0";
 
+/// The version of the API that the tools speak.
+pub const API_VERSION: &str = "3.7";
+
 /// This program's own number, for its logs.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 
@@ -61,5 +64,6 @@ mod tests {
     #[test]
     fn the_cluster_version_is_the_release_without_its_patch() {
         assert_eq!(VERSION.rsplit_once('.').unwrap().0, CLUSTER_VERSION.strip_suffix(".0").unwrap());
+        assert_eq!(VERSION.rsplit_once('.').unwrap().0, API_VERSION);
     }
 }

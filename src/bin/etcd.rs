@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use etcd::config::{self, Outcome};
-use etcd::server;
+use etcd::{log, server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
         Outcome::Refuse(reason) => {
-            server::log::refuse(&reason);
+            log::refuse(&reason);
             return ExitCode::FAILURE;
         }
     };

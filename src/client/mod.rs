@@ -6,7 +6,8 @@
 //!    +---- Unavailable: the next endpoint, calls that may be repeated only (ERR-10)
 //!    +---- token refused: authenticate, once more (CLI-8)
 //!
-//! `call` is one request with its answer, `watch` and `keep_alive` are the two streams that outlive a connection.
+//! `call` is one request with its answer, `watch` and `keep_alive` are the two streams that outlive a connection, `recipes` what is
+//! made of these.
 //! Writes: nothing on disk. Reads: certificate files, the table of errors. Sole owner of its connections.
 //! Does not print; whoever opens it may pass a `Notice` to hear that no member can be reached.
 
@@ -16,6 +17,8 @@ pub mod endpoint;
 pub mod error;
 pub mod keep_alive;
 pub mod key_range;
+pub mod recipes;
+pub mod snapshot;
 pub mod tls;
 pub mod watch;
 
@@ -40,7 +43,7 @@ pub use self::{auth::Auth, endpoint::Endpoint, error::Error};
 pub type Notice = fn(endpoint: &str, reason: &str);
 
 /// The version of the API that is spoken; members may refuse clients by it.
-pub const API_VERSION: &str = "3.7";
+pub const API_VERSION: &str = crate::release::API_VERSION;
 
 /// What the Go client sends at most, unless told otherwise.
 const SEND_BYTES_MAX: usize = 2 << 20;

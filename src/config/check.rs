@@ -7,8 +7,8 @@ use super::Notice;
 use super::flags::{Care, FLAGS};
 use super::gates::Gates;
 use super::settings::Settings;
-use super::url::Url;
 use super::value::Kind;
+use crate::url::Url;
 
 const SUGGESTED_QUOTA_BYTES_MAX: i64 = 8 << 30;
 const SUGGESTED_REQUEST_BYTES_MAX: u64 = 10 << 20;

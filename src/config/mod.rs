@@ -18,13 +18,12 @@ mod gates;
 mod help;
 mod resolve;
 mod settings;
-mod url;
 mod value;
 
 pub use gates::{GATES, Gate, Gates, Stage};
-pub use resolve::{AutoCompaction, Config, InitialCluster, Keepalive, Level, Log, Output};
-pub use url::{Scheme, Url};
+pub use resolve::{AutoCompaction, Config, InitialCluster, Keepalive};
 
+use crate::log::Notice;
 use settings::Settings;
 
 /// What the command line asks for.
@@ -39,20 +38,6 @@ pub enum Outcome {
     },
     /// The settings cannot be honoured: one log line with this reason, then code 1.
     Refuse(String),
-}
-
-/// Something to log at start: a sentence, and the flag, variable or key that it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    pub is_warning: bool,
-    pub text: String,
-    pub subject: String,
-}
-
-impl Notice {
-    fn warn(text: &str, subject: &str) -> Notice {
-        Notice { is_warning: true, text: text.to_owned(), subject: subject.to_owned() }
-    }
 }
 
 const SUB_COMMANDS: &[&str] = &["gateway", "grpc-proxy"];

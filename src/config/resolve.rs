@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use super::gates::Gates;
 use super::settings::Settings;
-use super::url::Url;
 use super::value::read_span;
 use super::{Notice, check};
+use crate::log::{self, Level, Output};
+use crate::url::Url;
 
 /// Everything a member is told from outside, resolved.
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ pub struct Config {
     pub is_strict_reconfig_check: bool,
     pub snapshot_count: u64,
     pub snapshot_catchup_entries: u64,
-    /// Log files to keep; `None` keeps all.
+    /// log::Options files to keep; `None` keeps all.
     pub wals_max: Option<u64>,
     pub learners_max: u64,
     /// Bytes at which writes are refused; `None` is no limit.
@@ -67,7 +68,7 @@ pub struct Config {
     /// Allowed host names; empty or `*` is any.
     pub host_whitelist: Vec<String>,
     pub is_metrics_extensive: bool,
-    pub log: Log,
+    pub log: log::Options,
     /// What to log once there is a log.
     pub notices: Vec<Notice>,
     /// The program and the words it was started with, as `/debug/vars` shows them.
@@ -97,29 +98,6 @@ pub enum AutoCompaction {
     Off,
     Periodic(Duration),
     Revision(i64),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    pub level: Level,
-    pub is_console: bool,
-    pub outputs: Vec<Output>,
-}
-
-/// Least level that is logged. Nothing here logs panics apart from errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    Stderr,
-    Stdout,
-    File(PathBuf),
 }
 
 impl Config {
@@ -184,7 +162,7 @@ fn assemble(
     initial_cluster: InitialCluster,
     auto_compaction: AutoCompaction,
     gates: Gates,
-    log: Log,
+    log: log::Options,
     notices: Vec<Notice>,
 ) -> Config {
     let name = settings.text("name");
@@ -255,7 +233,7 @@ fn directory(text: &str) -> Option<PathBuf> {
 
 const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 
-fn resolve_log(settings: &Settings) -> Result<Log, String> {
+fn resolve_log(settings: &Settings) -> Result<log::Options, String> {
     match settings.text("logger") {
         "zap" => {}
         other => return Err(format!("unknown logger option {other:?}")),
@@ -283,7 +261,7 @@ fn resolve_log(settings: &Settings) -> Result<Log, String> {
             "default" | "stderr" | "systemd/journal" => Output::Stderr,
             "stdout" => Output::Stdout,
             // Wins over all others, as in etcd.
-            "/dev/null" => return Ok(Log { level, is_console, outputs: Vec::new() }),
+            "/dev/null" => return Ok(log::Options { level, is_console, outputs: Vec::new() }),
             path => Output::File(PathBuf::from(path)),
         };
         if !outputs.contains(&output) {
@@ -293,7 +271,7 @@ fn resolve_log(settings: &Settings) -> Result<Log, String> {
     if outputs.is_empty() {
         outputs.push(Output::Stderr);
     }
-    Ok(Log { level, is_console, outputs })
+    Ok(log::Options { level, is_console, outputs })
 }
 
 fn resolve_auto_compaction(settings: &Settings, notices: &mut Vec<Notice>) -> Result<AutoCompaction, String> {
@@ -400,7 +378,7 @@ mod tests {
         assert_eq!(config.initial_cluster.members["default"][0].to_string(), "http://localhost:2380");
         assert_eq!((config.initial_cluster.token.as_str(), config.initial_cluster.is_existing), ("etcd-cluster", false));
         assert_eq!((config.cors, config.host_whitelist), (vec!["*".to_owned()], vec!["*".to_owned()]));
-        assert_eq!(config.log, Log { level: Level::Info, is_console: false, outputs: vec![Output::Stderr] });
+        assert_eq!(config.log, log::Options { level: Level::Info, is_console: false, outputs: vec![Output::Stderr] });
         assert!(config.is_pre_vote && config.is_strict_reconfig_check && config.is_initial_election_tick_advance && config.is_grpc_gateway);
         assert!(!config.is_force_new_cluster && !config.is_unsafe_no_fsync && !config.is_metrics_extensive);
     }

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use super::flags::{self, FLAGS};
-use super::url::Url;
 use super::value::Value;
+use crate::url::Url;
 
 #[derive(Clone, Debug)]
 pub struct Settings {

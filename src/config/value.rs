@@ -5,7 +5,7 @@
 //! Invariant: every `Value` of one flag has the variant that its `Kind` names.
 
 use super::gates;
-use super::url::{self, Url};
+use crate::url::{self, Url};
 
 /// The shape of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

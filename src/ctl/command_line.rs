@@ -6,23 +6,14 @@
 
 use std::ffi::OsString;
 
-use clap::{
-    ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::{Args, Subcommand};
 
 use super::{
-    Failure, alarm::Alarm, compaction::Compaction, completion::Completion, defrag::Defrag, del::Del, endpoint::Endpoint, get::Get,
-    lease::Lease, member::Member, move_leader::MoveLeader, number, options::Options, put::Put, settings, txn::Txn, version::Version,
-    watch::Watch, watch_lines,
+    Failure, alarm::Alarm, check::Check, compaction::Compaction, defrag::Defrag, del::Del, downgrade::Downgrade, elect::Elect,
+    endpoint::Endpoint, get::Get, lease::Lease, lock::Lock, make_mirror::MakeMirror, member::Member, move_leader::MoveLeader,
+    options::Options, put::Put, settings, snapshot::Snapshot, txn::Txn, watch::Watch, watch_lines,
 };
-
-#[derive(Debug, Parser)]
-#[command(name = "etcdctl", about = "A command line client of etcd.", infer_subcommands = true)]
-struct CommandLine {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
+use crate::cli::{self, Completion, Tool, Version, first_line};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -38,97 +29,47 @@ pub enum Command {
     Endpoint(Endpoint),
     Member(Member),
     MoveLeader(MoveLeader),
+    Downgrade(Downgrade),
+    Lock(Lock),
+    Elect(Elect),
+    Check(Check),
+    MakeMirror(MakeMirror),
+    Snapshot(Snapshot),
     Completion(Completion),
     Options(Options),
     Version(Version),
 }
 
-/// The commands as the help shows them.
-const GROUPS: [(&str, &[&str]); 3] = [
-    ("Key-value commands", &["compaction", "del", "get", "lease", "put", "txn", "watch"]),
-    ("Cluster maintenance commands", &["alarm", "defrag", "endpoint", "member", "move-leader"]),
-    ("Utility commands", &["completion", "help", "options", "version"]),
-];
+pub type Parsed = cli::Parsed<Command>;
 
-const OPTIONS_HINT: &str = "Use \"etcdctl options\" for the global flags, which every command takes.";
+pub const TOOL: Tool = Tool {
+    name: "etcdctl",
+    about: "A command line client of etcd.",
+    commands: Command::augment_subcommands,
+    flags: &settings::FLAGS,
+    groups: &[
+        ("Key-value commands", &["compaction", "del", "get", "lease", "put", "txn", "watch"]),
+        ("Cluster maintenance commands", &["alarm", "defrag", "downgrade", "endpoint", "member", "move-leader", "snapshot"]),
+        ("Concurrency commands", &["elect", "lock"]),
+        ("Utility commands", &["check", "completion", "help", "make-mirror", "options", "version"]),
+    ],
+    hint: OPTIONS_HINT,
+    hint_short: ", 'etcdctl options' for the global ones",
+    dash: "etcdctl put <key> -- <value>",
+};
 
-pub enum Parsed {
-    Command {
-        command: Box<Command>,
-        /// Of the innermost command: the global flags are found there wherever they were given.
-        matches: ArgMatches,
-    },
-    /// What was asked for is to be told how.
-    Help(String),
-}
+const OPTIONS_HINT: &str = "Use \"etcdctl options\" for the global flags, which every command takes.\n";
 
 pub fn parse(args: Vec<OsString>) -> Result<Parsed, Failure> {
-    let mut tree = tree(true);
-    let is_separator_last = args.last().is_some_and(|arg| arg == "--");
-    let matches = match tree.try_get_matches_from_mut(&args) {
-        Ok(matches) => matches,
-        Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) => {
-            return Ok(Parsed::Help(e.render().to_string()));
-        }
-        Err(e) => return Err(explain(&e, &args)),
-    };
-    let command = CommandLine::from_arg_matches(&matches).map_err(|e| explain(&e, &args))?.command;
-    let Some(command) = command else { return Ok(Parsed::Help(tree.render_help().to_string())) };
-    if let Command::Watch(watch) = &command
+    let parsed = TOOL.parse(&args)?;
+    if let Parsed::Command { command, .. } = &parsed
+        && let Command::Watch(watch) = &**command
         && watch.exec.is_empty()
-        && is_separator_last
+        && args.last().is_some_and(|arg| arg == "--")
     {
         watch_lines::check_separator(&["--".into()])?;
     }
-    let mut innermost = &matches;
-    while let Some((_, matches)) = innermost.subcommand() {
-        innermost = matches;
-    }
-    Ok(Parsed::Command { command: Box::new(command), matches: innermost.clone() })
-}
-
-/// All commands with the global flags, which help does not repeat on every page.
-pub fn tree(hide_globals: bool) -> clap::Command {
-    let tree = CommandLine::command().disable_version_flag(true).args(settings::FLAGS.iter().map(|flag| flag.arg().hide(hide_globals)));
-    let help = root_help(&tree);
-    as_etcd_reads(tree).override_help(help)
-}
-
-fn root_help(tree: &clap::Command) -> String {
-    let about = |name: &str| match tree.find_subcommand(name) {
-        Some(command) => command.get_about().map(|a| a.to_string()).unwrap_or_default(),
-        None => "Tells how a command is used".into(),
-    };
-    let mut help = "A command line client of etcd.\n\nUsage:\n  etcdctl [command]\n".to_owned();
-    for (title, names) in GROUPS {
-        help.push_str(&format!("\n{title}\n"));
-        names.iter().for_each(|name| help.push_str(&format!("  {name:<11} {}\n", about(name))));
-    }
-    help + "\nUse \"etcdctl [command] --help\" for more about a command.\n" + OPTIONS_HINT + "\n"
-}
-
-/// What the flag library of etcd's tools allows and ours does not unless told.
-fn as_etcd_reads(command: clap::Command) -> clap::Command {
-    command
-        .args_override_self(true)
-        .infer_subcommands(true)
-        .after_help(OPTIONS_HINT)
-        .mut_args(|arg| match arg.get_action() {
-            ArgAction::SetTrue => arg
-                .action(ArgAction::Set)
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_missing_value("true")
-                .default_value("false")
-                .value_name("bool")
-                .hide_default_value(true)
-                .value_parser(number::parse_bool),
-            // The usage line shows them.
-            _ if arg.is_positional() => arg.hide(true),
-            ArgAction::Set => arg.allow_hyphen_values(true),
-            _ => arg,
-        })
-        .mut_subcommands(as_etcd_reads)
+    Ok(parsed)
 }
 
 /// A request line of `txn`.
@@ -140,80 +81,17 @@ pub enum Operation {
 }
 
 pub fn parse_operation(words: Vec<OsString>) -> Result<Operation, clap::Error> {
-    parse_line(words, Operation::augment_subcommands(clap::Command::new("txn").no_binary_name(true).subcommand_required(true)))
+    cli::parse_line(
+        words,
+        Operation::augment_subcommands(clap::Command::new("txn").no_binary_name(true).subcommand_required(true)),
+        OPTIONS_HINT,
+    )
 }
 
 /// The words of a `watch` line after the first.
 pub fn parse_watch(words: Vec<OsString>) -> Result<Watch, Failure> {
-    parse_line(words, Watch::augment_args(clap::Command::new("watch").no_binary_name(true))).map_err(|e| Failure::bad_args(first_line(&e)))
-}
-
-fn parse_line<T: FromArgMatches>(words: Vec<OsString>, command: clap::Command) -> Result<T, clap::Error> {
-    T::from_arg_matches(&as_etcd_reads(command).try_get_matches_from(words)?)
-}
-
-/// What is wrong, and how the command is used; `args` say which command it was.
-fn explain(error: &clap::Error, args: &[OsString]) -> Failure {
-    let tree = tree(true);
-    let (mut command, mut path) = (&tree, "etcdctl".to_owned());
-    for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
-        let mut candidates = command.get_subcommands().filter(|c| !arg.is_empty() && c.get_name().starts_with(arg));
-        if let (Some(found), None) = (candidates.next(), candidates.next()) {
-            path = format!("{path} {}", found.get_name());
-            command = found;
-        }
-    }
-    let value_hint = match context(error, ContextKind::InvalidArg) {
-        Some(arg) if error.kind() == ErrorKind::UnknownArgument && !arg.starts_with("--") => {
-            "A value that begins with - goes after --, as in: etcdctl put <key> -- <value>\n"
-        }
-        _ => "",
-    };
-    if let Some(unknown) = context(error, ContextKind::InvalidSubcommand) {
-        let names: Vec<_> = command.get_subcommands().map(|c| c.get_name()).collect();
-        let advice = format!("Commands: {}\nRun '{path} --help' for usage.\n", names.join(", "));
-        return Failure::general(format!("unknown command {unknown:?} for {path:?}")).with_advice(advice);
-    }
-    let usage = command.clone().render_usage();
-    Failure::general(first_line(error))
-        .with_advice(format!("{value_hint}{usage}\nRun '{path} --help' for the flags, 'etcdctl options' for the global ones.\n"))
-}
-
-/// What is wrong, in the words of etcd's flag library.
-pub fn first_line(error: &clap::Error) -> String {
-    let arg = context(error, ContextKind::InvalidArg).unwrap_or_default();
-    let value = context(error, ContextKind::InvalidValue).unwrap_or_default();
-    let name = arg.split(['=', ' ', '[']).next().unwrap_or_default();
-    match error.kind() {
-        ErrorKind::UnknownArgument => match arg.strip_prefix('-').and_then(|rest| rest.chars().next()) {
-            Some('-') => format!("unknown flag: {name}"),
-            Some(letter) => format!("unknown shorthand flag: '{letter}' in {arg}"),
-            None => format!("unexpected argument {arg:?}"),
-        },
-        ErrorKind::InvalidSubcommand => {
-            format!("unknown command {:?}", context(error, ContextKind::InvalidSubcommand).unwrap_or_default())
-        }
-        ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues if value.is_empty() => {
-            format!("flag needs an argument: {name}")
-        }
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            let reason = std::error::Error::source(error).map(|reason| format!(": {reason}")).unwrap_or_default();
-            format!("invalid argument {value:?} for {name:?} flag{reason}")
-        }
-        _ => {
-            let text = error.render().to_string();
-            text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        }
-    }
-}
-
-fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
-    match error.get(kind)? {
-        ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(texts) => Some(texts.join(" ")),
-        ContextValue::StyledStr(text) => Some(text.to_string()),
-        _ => None,
-    }
+    cli::parse_line(words, Watch::augment_args(clap::Command::new("watch").no_binary_name(true)), OPTIONS_HINT)
+        .map_err(|e| Failure::bad_args(first_line(&e)))
 }
 
 #[cfg(test)]
@@ -237,10 +115,10 @@ mod tests {
 
     #[test]
     fn the_tree_of_commands_is_sound() {
-        tree(true).debug_assert();
-        tree(false).debug_assert();
-        let grouped: Vec<_> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
-        for command in tree(true).get_subcommands() {
+        TOOL.tree(true).debug_assert();
+        TOOL.tree(false).debug_assert();
+        let grouped: Vec<_> = TOOL.groups.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        for command in TOOL.tree(true).get_subcommands() {
             assert!(grouped.contains(&command.get_name()), "{} is missing in the help", command.get_name());
             assert!(command.get_about().is_some(), "{} has no help", command.get_name());
         }

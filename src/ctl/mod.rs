@@ -8,34 +8,44 @@
 //! What a script may parse is etcd's, byte for byte; help texts are our own.
 
 mod alarm;
+mod check;
 mod command_line;
 mod compaction;
-mod completion;
 mod defrag;
 mod del;
+mod downgrade;
+mod elect;
 mod endpoint;
-mod failure;
 mod get;
+mod interrupt;
 mod lease;
+mod load;
+mod lock;
 mod log;
+mod make_mirror;
 mod member;
 mod move_leader;
-mod number;
 mod options;
 mod put;
+mod resident;
 mod session;
 mod settings;
+mod snapshot;
+mod snapshot_file;
 mod txn;
 mod txn_lines;
-mod version;
 mod watch;
 mod watch_lines;
 mod words;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
-pub use self::failure::Failure;
-use self::{command_line::Parsed, session::Session};
+use self::{
+    command_line::{Parsed, TOOL},
+    session::Session,
+};
+pub use crate::cli::Failure;
+use crate::cli::number;
 
 /// Runs one command and says how it ended, on stderr and as an exit code.
 pub fn run(args: Vec<OsString>) -> ExitCode {
@@ -73,8 +83,14 @@ async fn command(args: Vec<OsString>) -> Result<(), Failure> {
         Command::Endpoint(endpoint) => endpoint.run(session()).await,
         Command::Member(member) => member.run(session()).await,
         Command::MoveLeader(move_leader) => move_leader.run(session()).await,
-        Command::Completion(completion) => completion.run(),
+        Command::Downgrade(downgrade) => downgrade.run(session()).await,
+        Command::Lock(lock) => lock.run(session()).await,
+        Command::Elect(elect) => elect.run(session()).await,
+        Command::Check(check) => check.run(session()).await,
+        Command::MakeMirror(make_mirror) => make_mirror.run(session()).await,
+        Command::Snapshot(snapshot) => snapshot.run(session()).await,
+        Command::Completion(completion) => completion.run(&TOOL),
         Command::Options(_) => options::run(),
-        Command::Version(_) => version::run(),
+        Command::Version(version) => version.run(&TOOL),
     }
 }

@@ -4,8 +4,9 @@ use std::io::Write;
 
 use super::{
     Failure,
-    settings::{FLAGS, Flag, Kind},
+    settings::{FLAGS, variable_of},
 };
+use crate::cli::{Flag, Kind};
 
 /// Lists the global flags
 #[derive(Debug, clap::Args)]
@@ -19,7 +20,7 @@ pub fn run() -> Result<(), Failure> {
     let mut text = String::from("These flags go with every command; each may be set by a variable instead:\n\n");
     for flag in &FLAGS {
         text.push_str(&format!("{:<34} {}{}\n", head(flag), flag.help, default(flag)));
-        text.push_str(&format!("{:<34} {}\n", "", flag.variable()));
+        text.push_str(&format!("{:<34} {}\n", "", variable_of(flag)));
     }
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

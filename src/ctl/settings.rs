@@ -6,34 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use clap::{Arg, ArgAction, ArgMatches, parser::ValueSource};
+use clap::{ArgMatches, parser::ValueSource};
 
 use super::{Failure, log, number};
-use crate::print::{Format, text};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Text,
-    Switch,
-    Duration,
-    Number,
-    List,
-}
-
-pub struct Flag {
-    pub name: &'static str,
-    pub short: Option<char>,
-    pub kind: Kind,
-    pub default: &'static str,
-    pub help: &'static str,
-}
+use crate::{
+    cli::{Flag, Kind},
+    print::{Format, text},
+};
 
 const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
-    Flag { name, short: None, kind, default, help }
-}
-
-const fn short(short: char, flag: Flag) -> Flag {
-    Flag { short: Some(short), ..flag }
+    Flag::new(name, kind, default, help)
 }
 
 /// In the order of their names.
@@ -44,7 +26,7 @@ pub const FLAGS: [Flag; 21] = [
     flag("command-timeout", Kind::Duration, "5s", "how long a short command may take"),
     flag("debug", Kind::Switch, "false", "print the settings in use on stderr"),
     flag("dial-timeout", Kind::Duration, "2s", "how long connecting to one endpoint may take"),
-    short('d', flag("discovery-srv", Kind::Text, "", "domain whose SRV records name the endpoints")),
+    Flag::with_short('d', flag("discovery-srv", Kind::Text, "", "domain whose SRV records name the endpoints")),
     flag("discovery-srv-name", Kind::Text, "", "suffix of the service name in SRV records"),
     flag("endpoints", Kind::List, "127.0.0.1:2379", "addresses of members, separated by commas"),
     flag("hex", Kind::Switch, "false", "print byte strings, and ids where possible, in hexadecimal"),
@@ -58,45 +40,11 @@ pub const FLAGS: [Flag; 21] = [
     flag("max-request-bytes", Kind::Number, "0", "longest request sent, in bytes (0: 2 MiB)"),
     flag("password", Kind::Text, "", "password of --user, which then is the name only"),
     flag("user", Kind::Text, "", "name[:password] to authenticate with; asks for a password that is missing"),
-    short('w', flag("write-out", Kind::Text, "simple", "format of the answer: fields, json, protobuf, simple or table")),
+    Flag::with_short('w', flag("write-out", Kind::Text, "simple", "format of the answer: fields, json, protobuf, simple or table")),
 ];
 
-impl Flag {
-    pub fn variable(&self) -> String {
-        format!("ETCDCTL_{}", self.name.to_ascii_uppercase().replace('-', "_"))
-    }
-
-    pub fn arg(&self) -> Arg {
-        let kind = self.kind;
-        let arg = Arg::new(self.name).long(self.name).help(self.help).global(true).default_value(self.default);
-        let arg = arg.value_parser(move |value: &str| check(kind, value).map(|()| value.to_owned()));
-        let arg = match self.short {
-            Some(short) => arg.short(short),
-            None => arg,
-        };
-        match kind {
-            Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true").action(ArgAction::Set),
-            Kind::List => arg.action(ArgAction::Append).value_name("strings"),
-            Kind::Text => arg.action(ArgAction::Set).value_name("string"),
-            Kind::Duration => arg.action(ArgAction::Set).value_name("duration"),
-            Kind::Number => arg.action(ArgAction::Set).value_name("int"),
-        }
-    }
-}
-
-fn check(kind: Kind, value: &str) -> Result<(), String> {
-    match kind {
-        Kind::Text | Kind::List => Ok(()),
-        Kind::Switch => number::parse_bool(value).map(drop),
-        Kind::Number => number::parse_flag(value).map(drop),
-        Kind::Duration => match text::parse_duration(value) {
-            Some(_) => Ok(()),
-            None => Err(format!(
-                "time: invalid duration {}, expected a number with a unit such as 500ms, 5s or 1m",
-                text::quote(value.as_bytes())
-            )),
-        },
-    }
+pub fn variable_of(flag: &Flag) -> String {
+    format!("ETCDCTL_{}", flag.name.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// A flag was given and its variable is set.
@@ -112,12 +60,14 @@ pub fn conflict(variable: &str) -> Failure {
 pub struct Settings {
     values: BTreeMap<&'static str, String>,
     given: Vec<&'static str>,
+    /// By a variable.
+    inherited: Vec<&'static str>,
 }
 
 impl Settings {
     /// `also_known`: variables that only some commands have.
     pub fn resolve(matches: &ArgMatches, variables: &[(String, String)], also_known: &[&str]) -> Result<Settings, Failure> {
-        let mut settings = Settings { values: BTreeMap::new(), given: Vec::new() };
+        let mut settings = Settings { values: BTreeMap::new(), given: Vec::new(), inherited: Vec::new() };
         for flag in &FLAGS {
             let values: Vec<String> = matches.get_many::<String>(flag.name).map(|v| v.cloned().collect()).unwrap_or_default();
             if matches.value_source(flag.name) == Some(ValueSource::CommandLine) {
@@ -132,7 +82,7 @@ impl Settings {
     }
 
     fn take_variable(&mut self, variable: &str, value: &str, also_known: &[&str]) -> Result<(), Failure> {
-        let Some(flag) = FLAGS.iter().find(|flag| flag.variable() == variable) else {
+        let Some(flag) = FLAGS.iter().find(|flag| variable_of(flag) == variable) else {
             if !also_known.contains(&variable) {
                 log::warn("unrecognized environment variable", &[("environment-variable", &format!("{variable}={value}"))]);
             }
@@ -145,8 +95,11 @@ impl Settings {
         if value.is_empty() {
             return Ok(());
         }
-        match check(flag.kind, value) {
-            Ok(()) => drop(self.values.insert(flag.name, value.to_owned())),
+        match flag.kind.check(value) {
+            Ok(()) => {
+                self.values.insert(flag.name, value.to_owned());
+                self.inherited.push(flag.name);
+            }
             Err(reason) => log::warn(
                 "environment variable ignored, its value cannot be used",
                 &[("environment-variable", &format!("{variable}={value}")), ("error", &reason)],
@@ -158,8 +111,8 @@ impl Settings {
     /// As `--debug` prints them.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         FLAGS.iter().map(|flag| match flag.kind {
-            Kind::List => format!("{}=[{}]", flag.variable(), self.text(flag.name)),
-            _ => format!("{}={}", flag.variable(), self.text(flag.name)),
+            Kind::List => format!("{}=[{}]", variable_of(flag), self.text(flag.name)),
+            _ => format!("{}={}", variable_of(flag), self.text(flag.name)),
         })
     }
 
@@ -169,6 +122,11 @@ impl Settings {
 
     pub fn is_given(&self, name: &str) -> bool {
         self.given.contains(&name)
+    }
+
+    /// By its flag or its variable.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.is_given(name) || self.inherited.contains(&name)
     }
 
     pub fn is_on(&self, name: &str) -> bool {

@@ -11,6 +11,7 @@ use super::{
     number, words,
 };
 use crate::{
+    cli,
     print::text,
     wire::etcdserverpb::{
         Compare, RequestOp,
@@ -89,7 +90,7 @@ pub async fn operation(line: &[u8]) -> Result<RequestOp, Failure> {
     }
     let words = words.into_iter().map(words::to_argument).collect::<Result<_, _>>().map_err(Failure::invalid_input)?;
     let operation = command_line::parse_operation(words).map_err(|e| {
-        let why = command_line::first_line(&e);
+        let why = cli::first_line(&e);
         Failure::invalid_input(format!("invalid txn request: {shown}")).with_advice(format!("{why}\n"))
     })?;
     let request = match operation {

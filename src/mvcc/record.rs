@@ -165,7 +165,8 @@ pub fn decode(record: &[u8]) -> Option<Fields<'_>> {
 
 /// The key of a record without reading on.
 pub fn key_of(record: &[u8]) -> Option<&[u8]> {
-    let (&tag, mut rest) = record.split_first()?;
+    // A record of nothing: what etcdutl leaves at a bumped revision (FMT-5).
+    let Some((&tag, mut rest)) = record.split_first() else { return Some(&[]) };
     let len = take_varint(&mut rest)?;
     (tag == KEY).then(|| rest.get(..usize::try_from(len).ok()?)).flatten()
 }

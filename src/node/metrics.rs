@@ -37,6 +37,7 @@ pub struct Metrics {
     pub hash: Histogram,
     pub hash_kv: Histogram,
     pub defragment: Histogram,
+    pub snapshot: Histogram,
 }
 
 impl Metrics {
@@ -76,6 +77,11 @@ impl Metrics {
                 "etcd_disk_backend_defrag_duration_seconds",
                 "Time of a defragmentation.",
                 Buckets::new(0.1, 13),
+            ),
+            snapshot: registry.histogram(
+                "etcd_disk_backend_snapshot_duration_seconds",
+                "Time of a snapshot sent to a client.",
+                Buckets::new(0.01, 17),
             ),
         }
     }

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::Services;
-use crate::config::{Scheme, Url};
+use crate::url::{Scheme, Url};
 
 /// Files that a member needs besides its connections: as many as etcd keeps back, and what the state engine may hold open.
 const RESERVED_FILES: u64 = 150 + 256;

@@ -47,13 +47,16 @@ pub fn decode_conf_state(row: &[u8]) -> Result<raftpb::ConfState, OpenError> {
     Ok(raftpb::ConfState { voters, learners, voters_outgoing, learners_next, auto_leave: Some(auto_leave) })
 }
 
+pub(super) fn encode_conf_state(conf_state: &raftpb::ConfState) -> String {
+    let raftpb::ConfState { voters, learners, voters_outgoing, learners_next, auto_leave } = conf_state.clone();
+    let row = ConfStateRow { voters, learners, voters_outgoing, learners_next, auto_leave: auto_leave.unwrap_or(false) };
+    go_json(&row).expect("lists of numbers have a JSON form")
+}
+
 impl StateMachine {
     /// Puts raft's answer to a conf change into the batch that carries the change.
     pub fn set_conf_state(&mut self, conf_state: &raftpb::ConfState, batch: &mut Batch) {
-        let raftpb::ConfState { voters, learners, voters_outgoing, learners_next, auto_leave } = conf_state.clone();
-        let row = ConfStateRow { voters, learners, voters_outgoing, learners_next, auto_leave: auto_leave.unwrap_or(false) };
-        let text = go_json(&row).expect("lists of numbers have a JSON form");
-        batch.put(Keyspace::Meta, meta::CONF_STATE, text);
+        batch.put(Keyspace::Meta, meta::CONF_STATE, encode_conf_state(conf_state));
         self.conf_state = conf_state.clone();
     }
 }

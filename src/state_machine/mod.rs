@@ -25,6 +25,7 @@ mod kv;
 mod lease;
 pub mod quota;
 pub mod read;
+pub mod snapshot;
 mod txn;
 
 #[cfg(test)]

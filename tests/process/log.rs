@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use etcd::config::{Outcome, parse};
-use etcd::server::log;
+use etcd::log;
 use etcd::wire::etcdserverpb::{
     CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
     compare::TargetUnion, request_op::Request,

@@ -2,5 +2,6 @@
 
 #![cfg(unix)]
 
+mod bbolt;
 mod real_server;
 mod wal;

@@ -12,7 +12,7 @@ use super::Finding;
 use super::source::{Source, is_word, places};
 
 /// Free to all: they import nothing themselves.
-const FREE: &[&str] = &["wire", "clock", "metrics", "release"];
+const FREE: &[&str] = &["wire", "clock", "metrics", "release", "log", "url"];
 
 /// A room and the rooms it may import besides the free ones.
 struct Room {
@@ -36,6 +36,8 @@ const PLAN: &[Room] = &[
     room("clock", &[]),
     room("metrics", &[]),
     room("release", &[]),
+    room("log", &[]),
+    room("url", &[]),
     room("tls", &[]),
     room("storage", &[]),
     room("wal", &[]),
@@ -44,7 +46,7 @@ const PLAN: &[Room] = &[
     room("lease", &["storage"]),
     room("auth", &["storage"]),
     room("membership", &["storage"]),
-    room("state_machine", &["storage", "mvcc", "lease", "auth", "membership"]),
+    room("state_machine", &["storage", "bbolt", "mvcc", "lease", "auth", "membership"]),
     room("watch", &["storage", "mvcc"]),
     room("consensus", &["wal", "storage"]),
     room("peer", &["consensus", "tls"]),
@@ -55,8 +57,9 @@ const PLAN: &[Room] = &[
     room("server", &["config", "api", "http", "node", "watch", "peer", "tls"]),
     room("client", &["tls"]),
     room("print", &[]),
-    room("ctl", &["client", "print"]),
-    room("utl", &["storage", "mvcc", "membership", "state_machine", "consensus", "print"]),
+    room("cli", &["print"]),
+    room("ctl", &["bbolt", "client", "print", "cli"]),
+    room("utl", &["storage", "wal", "bbolt", "mvcc", "membership", "state_machine", "print", "cli"]),
     room("bin", &["config", "server", "ctl", "utl"]),
 ];
 

@@ -5,7 +5,7 @@ use crate::mvcc::Sweep;
 use crate::wire::etcdserverpb::{InternalRaftRequest, RequestHeader};
 
 /// A log with something of everything, refusals among it.
-fn long_log() -> Bench {
+pub(super) fn long_log() -> Bench {
     let mut bench = Bench::new();
     bench.apply_entry(bench.entry(EntryKind::Normal, Bytes::new())).unwrap();
     let member = raftpb::ConfChange { node_id: Some(LOCAL), context: Some(bytes(r#"{"id":17,"peerURLs":["u"]}"#)), ..Default::default() };

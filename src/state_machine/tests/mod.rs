@@ -6,6 +6,7 @@ mod kv;
 mod lease;
 mod log;
 mod nonsense;
+mod snapshot;
 mod txn;
 
 use std::ops::ControlFlow;

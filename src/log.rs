@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use time::OffsetDateTime;
@@ -25,12 +26,49 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Level, Log, Notice, Output};
 
 const WRITTEN_PER_SECOND: u32 = 100;
 
+/// What is logged, how and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub level: Level,
+    pub is_console: bool,
+    pub outputs: Vec<Output>,
+}
+
+/// Least level that is logged. Nothing here logs panics apart from errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    Stderr,
+    Stdout,
+    File(PathBuf),
+}
+
+/// Something to log at start: a sentence, and the flag, variable or key that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub is_warning: bool,
+    pub text: String,
+    pub subject: String,
+}
+
+impl Notice {
+    pub fn warn(text: &str, subject: &str) -> Notice {
+        Notice { is_warning: true, text: text.to_owned(), subject: subject.to_owned() }
+    }
+}
+
 /// Opens the outputs and takes every event from now on. May be called once in a process.
-pub fn start(log: &Log) -> io::Result<()> {
+pub fn start(log: &Options) -> io::Result<()> {
     let sinks = log.outputs.iter().map(Sink::open).collect::<io::Result<Vec<_>>>()?;
     let logger = Logger::new(log, sinks);
     tracing::subscriber::set_global_default(logger).map_err(io::Error::other)
@@ -49,7 +87,7 @@ pub fn notices(notices: &[Notice]) {
 
 /// The one line of a start that is refused, for when no log could be configured.
 pub fn refuse(reason: &str) {
-    let mut line = head("warn", SystemClock::default().unix(), None, concat!("server/log.rs:", line!()), "failed to verify flags");
+    let mut line = head("warn", SystemClock::default().unix(), None, concat!("log.rs:", line!()), "failed to verify flags");
     push_field(&mut line, "error", &Shown::Text(reason.to_owned()));
     line.push_str("}\n");
     let _ = io::stderr().write_all(line.as_bytes());
@@ -98,7 +136,7 @@ struct Written {
 }
 
 impl Logger {
-    fn new(log: &Log, sinks: Vec<Sink>) -> Logger {
+    fn new(log: &Options, sinks: Vec<Sink>) -> Logger {
         let level = match log.level {
             Level::Debug => LevelFilter::DEBUG,
             Level::Info => LevelFilter::INFO,
@@ -296,7 +334,7 @@ mod tests {
     /// Runs with a logger that writes to a file, and returns its lines.
     fn lines(level: Level, is_console: bool, body: impl FnOnce()) -> Vec<String> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let log = Log { level, is_console, outputs: vec![Output::File(file.path().to_owned())] };
+        let log = Options { level, is_console, outputs: vec![Output::File(file.path().to_owned())] };
         let sinks = log.outputs.iter().map(|output| Sink::open(output).unwrap()).collect();
         tracing::subscriber::with_default(Logger::new(&log, sinks), body);
         std::fs::read_to_string(file.path()).unwrap().lines().map(str::to_owned).collect()
@@ -315,7 +353,7 @@ mod tests {
         assert_eq!(names, ["level", "ts", "logger", "caller", "msg", "member-id", "took", "is-leader", "term", "urls"]);
         assert_eq!((&value["level"], &value["msg"], &value["took"]), (&"info".into(), &"elected\n\"x\"".into(), &"1.5ms".into()));
         assert_eq!((&value["is-leader"], &value["term"], &value["urls"][0]), (&true.into(), &2.into(), &urls[0].into()));
-        assert!(value["caller"].as_str().unwrap().starts_with("server/log.rs:"));
+        assert!(value["caller"].as_str().unwrap().starts_with("log.rs:"));
     }
 
     #[test]

@@ -1,0 +1,228 @@
+//! What a writer wrote, a reader reads: every page size, both byte orders, all shapes of buckets.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::super::{ByteOrder, Database, Format, NO_FREELIST, ReadAt, Sizer};
+
+pub(super) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(super) type Buckets = BTreeMap<Vec<u8>, Entries>;
+
+/// The file that holds these buckets.
+pub(super) fn written(format: Format, buckets: &Buckets) -> Vec<u8> {
+    let mut sizer = Sizer::new(format);
+    for (name, entries) in buckets {
+        sizer.bucket(name);
+        entries.iter().for_each(|(key, value)| sizer.entry(key, value.len()));
+    }
+    let plan = sizer.finish();
+    let mut writer = plan.writer(Vec::new());
+    for (name, entries) in buckets {
+        writer.bucket(name).expect("the bucket is taken");
+        entries.iter().for_each(|(key, value)| writer.entry(key, value).expect("the entry is taken"));
+    }
+    let file = writer.finish().expect("both passes agree");
+    assert_eq!(file.len() as u64, plan.file_size());
+    file
+}
+
+/// All that a file holds in buckets of the root.
+pub(super) fn contents<S: ReadAt>(database: &Database<S>) -> Buckets {
+    let mut buckets = Buckets::new();
+    for name in database.buckets().expect("the root is read") {
+        let bucket = database.bucket(&name).expect("the root is read").expect("the bucket is there");
+        let mut entries = Entries::new();
+        let mut last = Vec::new();
+        let mut visit = |key: &[u8], value: &[u8]| {
+            assert!(last.as_slice() < key, "keys ascend");
+            last = key.to_vec();
+            entries.insert(key.to_vec(), value.to_vec());
+            ControlFlow::Continue(())
+        };
+        bucket.scan(b"", &mut visit).expect("the bucket is read");
+        buckets.insert(name, entries);
+    }
+    buckets
+}
+
+pub(super) fn findings<S: ReadAt>(database: &Database<S>) -> Vec<String> {
+    let mut findings = Vec::new();
+    database.check(&mut |finding| findings.push(finding.to_string())).expect("the file is read");
+    findings
+}
+
+fn round_trip(format: Format, buckets: &Buckets) -> Vec<u8> {
+    let file = written(format, buckets);
+    let database = Database::open(file.as_slice()).expect("the file opens");
+    assert_eq!((database.format(), database.meta().freelist, database.size()), (format, NO_FREELIST, file.len() as u64));
+    assert_eq!(findings(&database), [""; 0]);
+    assert!(contents(&database) == *buckets, "the contents differ");
+    file
+}
+
+fn formats() -> impl Iterator<Item = Format> {
+    let orders = [ByteOrder::Little, ByteOrder::Big];
+    orders.into_iter().flat_map(|order| (10..=16).map(move |bits| Format { order, page_size: 1 << bits }))
+}
+
+fn numbered(count: usize, value: usize) -> Entries {
+    (0..count).map(|number| (format!("key {number:07}").into_bytes(), vec![number as u8; value])).collect()
+}
+
+/// Buckets of all sizes, from a seed.
+pub(super) fn random(seed: u64, entries_max: usize) -> Buckets {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut buckets = Buckets::new();
+    for _ in 0..random.random_range(0..6) {
+        let name = (0..random.random_range(1..20)).map(|_| random.random::<u8>()).collect();
+        let count = if random.random_bool(0.3) { random.random_range(0..5) } else { random.random_range(0..=entries_max) };
+        let (key_max, value_max) = (1 << random.random_range(3..10), 1 << random.random_range(0..11));
+        let mut entries = Entries::new();
+        for _ in 0..count {
+            let is_large = random.random_bool(0.01);
+            let value = random.random_range(0..if is_large { 40_000 } else { value_max });
+            let key = (0..random.random_range(1..key_max)).map(|_| random.random::<u8>()).collect();
+            entries.insert(key, vec![random.random(); value]);
+        }
+        buckets.insert(name, entries);
+    }
+    buckets
+}
+
+#[test]
+fn a_file_without_buckets_is_read() {
+    for format in formats() {
+        assert_eq!(round_trip(format, &Buckets::new()).len(), 3 * format.page_size as usize);
+    }
+}
+
+#[test]
+fn small_buckets_are_kept_inline() {
+    for format in formats() {
+        let buckets = Buckets::from([(b"empty".to_vec(), Entries::new()), (b"one".to_vec(), numbered(1, 10))]);
+        assert_eq!(round_trip(format, &buckets).len(), 3 * format.page_size as usize);
+    }
+}
+
+#[test]
+fn thousands_of_entries_are_read_in_every_format() {
+    for format in formats() {
+        let buckets =
+            Buckets::from([(b"a".to_vec(), numbered(5000, 30)), (b"b".to_vec(), Entries::new()), (b"c".to_vec(), numbered(40, 0))]);
+        round_trip(format, &buckets);
+    }
+}
+
+#[test]
+fn values_that_fill_many_pages_are_read() {
+    for format in formats() {
+        let mut entries = numbered(20, 3_000);
+        entries.insert(b"key 0000003 is large".to_vec(), vec![7; 1_200_000]);
+        entries.insert(b"large too".to_vec(), vec![8; 1_048_576]);
+        round_trip(format, &Buckets::from([(b"key".to_vec(), entries)]));
+    }
+}
+
+#[test]
+fn keys_of_32_kib_are_read() {
+    for format in formats() {
+        let entries = (0..30_u8).map(|number| (vec![number + 1; 32_768], vec![number; 5])).collect();
+        round_trip(format, &Buckets::from([(vec![b'n'; 32_768], entries)]));
+    }
+}
+
+#[test]
+fn thousands_of_buckets_are_read() {
+    for format in formats() {
+        let buckets = (0..2000).map(|number| (format!("bucket {number:05}").into_bytes(), numbered(number % 4, 5))).collect();
+        round_trip(format, &buckets);
+    }
+}
+
+#[test]
+fn random_buckets_are_read() {
+    for (seed, format) in (0..6).flat_map(|seed| formats().map(move |format| (seed, format))) {
+        println!("seed {seed}, {format:?}");
+        round_trip(format, &random(seed, 800));
+    }
+}
+
+#[test]
+fn a_scan_begins_at_any_key_and_ends_when_it_is_told() {
+    let buckets = Buckets::from([(b"key".to_vec(), numbered(3000, 20))]);
+    let file = written(Format::default(), &buckets);
+    let database = Database::open(&file).expect("the file opens");
+    let bucket = database.bucket(b"key").expect("the root is read").expect("the bucket is there");
+    let entries = &buckets[b"key".as_slice()];
+    for number in (0..3000).step_by(37) {
+        for from in [format!("key {number:07}"), format!("key {number:07} and more"), format!("key {number:06}")] {
+            let mut found = Vec::new();
+            let mut visit = |key: &[u8], _: &[u8]| {
+                found.push(key.to_vec());
+                if found.len() == 200 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            bucket.scan(from.as_bytes(), &mut visit).expect("the bucket is read");
+            let wanted: Vec<_> = entries.range(from.clone().into_bytes()..).take(200).map(|(key, _)| key.clone()).collect();
+            assert!(found == wanted, "from {from}");
+        }
+    }
+}
+
+#[test]
+fn a_key_is_got_and_one_that_is_not_there_is_not() {
+    let buckets = Buckets::from([(b"key".to_vec(), numbered(3000, 20)), (b"small".to_vec(), numbered(2, 3))]);
+    let file = written(Format::default(), &buckets);
+    let database = Database::open(&file).expect("the file opens");
+    assert!(database.bucket(b"nothing").expect("the root is read").is_none());
+    for (name, entries) in &buckets {
+        let bucket = database.bucket(name).expect("the root is read").expect("the bucket is there");
+        for (key, value) in entries {
+            assert_eq!(bucket.get(key).expect("the bucket is read").as_ref(), Some(value));
+            assert_eq!(bucket.get(&[key.as_slice(), b"x"].concat()).expect("the bucket is read"), None);
+        }
+        assert_eq!(bucket.get(b"").expect("the bucket is read"), None);
+    }
+}
+
+#[test]
+fn a_second_pass_that_differs_is_refused() {
+    let mut sizer = Sizer::new(Format::default());
+    sizer.bucket(b"a");
+    sizer.entry(b"k", 3);
+    let plan = sizer.finish();
+    let attempt = |bucket: &[u8], key: &[u8], value: &[u8]| {
+        let mut writer = plan.writer(Vec::new());
+        writer.bucket(bucket)?;
+        writer.entry(key, value)?;
+        writer.finish()
+    };
+    assert!(attempt(b"a", b"k", b"123").is_ok());
+    for (bucket, key, value) in [("b", "k", "123"), ("a", "l", "123"), ("a", "k", "12"), ("a", "", "123"), ("", "k", "123")] {
+        assert!(attempt(bucket.as_bytes(), key.as_bytes(), value.as_bytes()).is_err(), "{bucket} {key} {value}");
+    }
+    let large = attempt(b"a", b"k", &vec![0; 100_000]).expect_err("more pages");
+    assert!(large.to_string().contains("more than 3 pages"), "{large}");
+}
+
+#[test]
+fn keys_and_buckets_have_to_ascend() {
+    let plan = Sizer::new(Format::default()).finish();
+    let mut writer = plan.writer(Vec::new());
+    assert!(writer.entry(b"k", b"").is_err());
+    writer.bucket(b"b").expect("the bucket is taken");
+    writer.entry(b"k", b"").expect("the entry is taken");
+    assert_eq!(writer.entry(b"k", b"").expect_err("twice").to_string(), "key k comes after k");
+    assert_eq!(writer.bucket(b"a").expect_err("descends").to_string(), "bucket a comes after b");
+}
+
+#[test]
+fn a_page_size_that_does_not_exist_is_refused() {
+    for page_size in [0, 512, 4095, 131_072] {
+        let plan = Sizer::new(Format { page_size, ..Format::default() }).finish();
+        let refused = plan.writer(Vec::new()).finish().expect_err("no page size");
+        assert!(refused.to_string().contains("page size"), "{refused}");
+    }
+}

@@ -1,0 +1,11 @@
+//! Database files between the real bbolt and us: what it made we read, what we wrote it opens, checks and changes.
+//!
+//! ```text
+//!   go build tests/upgrade/bbolt/go ──► bolt make ──► file ──► Database: check, list  == bolt list
+//!                                       Writer    ──► file ──► bolt list, bolt work, bbolt check
+//! ```
+//!
+//! A toolchain that is missing is a failure; `ETCD_CLIENTS_SKIP=go` accepts it, and the reason is printed.
+
+mod changes_hands;
+mod real;
