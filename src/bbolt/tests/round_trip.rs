@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::super::{ByteOrder, Database, Format, NO_FREELIST, ReadAt, Sizer};
+use super::super::{Bucket, ByteOrder, Database, Format, Kind, NO_FREELIST, Page, ReadAt, Sizer};
 
 pub(super) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(super) type Buckets = BTreeMap<Vec<u8>, Entries>;
@@ -54,12 +54,25 @@ pub(super) fn findings<S: ReadAt>(database: &Database<S>) -> Vec<String> {
     findings
 }
 
+/// bbolt merges the pages that it deletes from, and takes for granted that there is a page to merge with.
+fn every_branch_has_two_children<S: ReadAt>(bucket: &Bucket<'_, S>) {
+    let mut visit = |page: &Page, _: usize| {
+        assert!(page.kind() == Kind::Leaf || page.count() >= 2, "{:?}", page.header());
+        Ok(())
+    };
+    bucket.pages(&mut visit).expect("the bucket is read");
+}
+
 fn round_trip(format: Format, buckets: &Buckets) -> Vec<u8> {
     let file = written(format, buckets);
     let database = Database::open(file.as_slice()).expect("the file opens");
     assert_eq!((database.format(), database.meta().freelist, database.size()), (format, NO_FREELIST, file.len() as u64));
     assert_eq!(findings(&database), [""; 0]);
     assert!(contents(&database) == *buckets, "the contents differ");
+    every_branch_has_two_children(&database.root());
+    for name in buckets.keys() {
+        every_branch_has_two_children(&database.bucket(name).expect("the root is read").expect("the bucket is there"));
+    }
     file
 }
 
@@ -185,6 +198,44 @@ fn a_key_is_got_and_one_that_is_not_there_is_not() {
         }
         assert_eq!(bucket.get(b"").expect("the bucket is read"), None);
     }
+}
+
+/// Counts what it takes.
+#[derive(Clone, Default)]
+struct Counting(std::rc::Rc<std::cell::Cell<u64>>);
+
+impl std::io::Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.set(self.0.get() + bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_holds_no_more_than_a_page_per_level() {
+    let format = Format::default();
+    let key = |number: u32| [b"key", number.to_be_bytes().as_slice()].concat();
+    let count = 60_000;
+    let mut sizer = Sizer::new(format);
+    sizer.bucket(b"key");
+    (0..count).for_each(|number| sizer.entry(&key(number), 50));
+    let plan = sizer.finish();
+    let out = Counting::default();
+    let mut writer = plan.writer(out.clone());
+    writer.bucket(b"key").expect("the bucket is taken");
+    let mut given = 0;
+    for number in 0..count {
+        writer.entry(&key(number), &[b'v'; 50]).expect("the entry is taken");
+        given += 16 + 7 + 50;
+        let held = given - out.0.get().min(given);
+        assert!(held <= 3 * 4096, "{held} bytes are held after {number} entries");
+    }
+    writer.finish().expect("both passes agree");
+    assert_eq!(out.0.get(), plan.file_size());
 }
 
 #[test]
