@@ -113,6 +113,31 @@ fn a_file_without_buckets_is_read() {
 }
 
 #[test]
+fn the_bytes_are_those_drawn_in_either_order() {
+    // Page size, flags, root, sequence, free list, pages, txid; then the checksum.
+    let little = "00000000000000000400000000000000 edda0ced02000000 0004000000000000 0200000000000000 0000000000000000 \
+                  ffffffffffffffff 0300000000000000 0200000000000000";
+    let big = "00000000000000000004000000000000 ed0cdaed00000002 0000040000000000 0000000000000002 0000000000000000 \
+               ffffffffffffffff 0000000000000003 0000000000000002";
+    // A leaf of one element: a bucket at byte 16 of the element, name `b`, 16 + 34 bytes: root 0, sequence 0, a leaf, `k`, `v`.
+    let little_root = "02000000000000000200010000000000 01000000100000000100000032000000 62 00000000000000000000000000000000 \
+                       00000000000000000200010000000000 00000000100000000100000001000000 6b 76";
+    let big_root = "00000000000000020002000100000000 00000001000000100000000100000032 62 00000000000000000000000000000000 \
+                    00000000000000000002000100000000 00000000000000100000000100000001 6b 76";
+    for (order, meta, root) in [(ByteOrder::Little, little, little_root), (ByteOrder::Big, big, big_root)] {
+        let buckets = Buckets::from([(b"b".to_vec(), Entries::from([(b"k".to_vec(), b"v".to_vec())]))]);
+        let file = written(Format { order, page_size: 1024 }, &buckets);
+        println!("{order:?}");
+        assert_eq!(hex(&file[..72]), meta.replace(' ', ""));
+        assert_eq!(hex(&file[2048..2048 + root.replace(' ', "").len() / 2]), root.replace(' ', ""));
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
 fn small_buckets_are_kept_inline() {
     for format in formats() {
         let buckets = Buckets::from([(b"empty".to_vec(), Entries::new()), (b"one".to_vec(), numbered(1, 10))]);

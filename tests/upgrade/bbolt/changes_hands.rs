@@ -47,7 +47,7 @@ fn list<S: ReadAt>(bucket: &Bucket<'_, S>, path: &str, out: &mut String) {
     bucket.items(b"", &mut visit).expect("the bucket is read");
 }
 
-fn listing(path: &Path) -> String {
+pub fn listing(path: &Path) -> String {
     let source = Prefix::whole(File::open(path).expect("the file is there")).expect("the file is read");
     let database = Database::open(source).expect("the file opens");
     database.check(&mut |finding| panic!("{finding}")).expect("the file is read");

@@ -10,3 +10,4 @@ mod commands;
 #[path = "../../harness/go.rs"]
 mod go;
 mod real;
+mod server;
