@@ -228,7 +228,10 @@ fn level_name(level: tracing::Level) -> &'static str {
 fn caller(metadata: &Metadata<'_>) -> String {
     let file = metadata.file().unwrap_or(metadata.target());
     let start = file.rmatch_indices(['/', '\\']).nth(1).map_or(0, |(at, _)| at + 1);
-    format!("{}:{}", &file[start..], metadata.line().unwrap_or_default())
+    let file = &file[start..];
+    // A room of one file.
+    let file = file.strip_prefix("src/").or(file.strip_prefix("src\\")).unwrap_or(file);
+    format!("{file}:{}", metadata.line().unwrap_or_default())
 }
 
 pub(crate) fn timestamp(unix: std::time::Duration) -> String {

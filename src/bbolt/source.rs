@@ -111,3 +111,26 @@ fn read_file_at(file: &File, mut offset: u64, mut buf: &mut [u8]) -> io::Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_follows_a_prefix_is_not_seen() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"database digest").expect("the file is written");
+        let prefix = Prefix::new(file, 8).expect("the file is read");
+        assert_eq!(prefix.len(), 8);
+        let mut bytes = [0; 4];
+        prefix.read_at(4, &mut bytes).expect("the bytes are there");
+        assert_eq!(&bytes, b"base");
+        for offset in [5, 8, 100, u64::MAX] {
+            assert_eq!(prefix.read_at(offset, &mut bytes).expect_err("beyond the end").kind(), io::ErrorKind::UnexpectedEof);
+        }
+        let whole = Prefix::new(prefix.file, 100).expect("the file is read");
+        assert_eq!(whole.len(), 15);
+    }
+}

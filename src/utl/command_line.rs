@@ -4,7 +4,7 @@
 
 use clap::Subcommand;
 
-use super::{defrag::Defrag, export::Export, hashkv::HashKv, migrate::Migrate, settings, snapshot::Snapshot};
+use super::{bbolt::Bbolt, defrag::Defrag, export::Export, hashkv::HashKv, migrate::Migrate, settings, snapshot::Snapshot};
 use crate::cli::{Completion, Tool, Version};
 
 #[derive(Debug, Subcommand)]
@@ -14,6 +14,7 @@ pub enum Command {
     HashKv(HashKv),
     Defrag(Defrag),
     Migrate(Migrate),
+    Bbolt(Bbolt),
     Completion(Completion),
     Export(Export),
     Version(Version),
@@ -25,7 +26,7 @@ pub const TOOL: Tool = Tool {
     commands: Command::augment_subcommands,
     flags: &settings::FLAGS,
     groups: &[
-        ("Commands for snapshot files", &["hashkv", "snapshot"]),
+        ("Commands for snapshot files", &["bbolt", "hashkv", "snapshot"]),
         ("Commands for the data directory of a member that is stopped", &["defrag", "export", "migrate"]),
         ("Utility commands", &["completion", "help", "version"]),
     ],

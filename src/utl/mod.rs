@@ -8,6 +8,7 @@
 //! Writes: stdout, the log and failures on stderr, and what a command is told to make. Reads: arguments and files, no environment.
 //! What a script may parse is etcd's, byte for byte; help texts are our own.
 
+pub mod bbolt;
 mod command_line;
 mod data_dir;
 mod database;
@@ -48,6 +49,7 @@ fn command(args: &[OsString]) -> Result<(), Failure> {
         Command::HashKv(hashkv) => hashkv.run(&settings),
         Command::Defrag(defrag) => defrag.run(&settings),
         Command::Migrate(migrate) => migrate.run(&settings),
+        Command::Bbolt(bbolt) => bbolt.run(),
         Command::Completion(completion) => completion.run(&TOOL),
         Command::Export(export) => export.run(),
         Command::Version(version) => version.run(&TOOL),

@@ -12,6 +12,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub mod go;
 pub mod runner;
 pub mod watching;
 
@@ -100,7 +101,13 @@ pub struct Clients {
 impl Server {
     /// Starts `program` on an empty data dir and waits until it answers.
     pub async fn start(program: &Path, flags: &[&str]) -> Server {
+        Server::start_on(program, flags, |_| ()).await
+    }
+
+    /// Starts `program` on the data dir that `prepare` makes, and waits until it answers.
+    pub async fn start_on(program: &Path, flags: &[&str], prepare: impl FnOnce(&Path)) -> Server {
         let home = tempfile::Builder::new().prefix("etcd-test-").tempdir().expect("a temporary directory");
+        prepare(&home.path().join("data"));
         let flags = flags.iter().map(ToString::to_string).collect();
         let mut server = Server { program: program.to_path_buf(), flags, home, client_port: 0, peer_port: 0, child: None };
         for attempt in 0.. {
@@ -129,6 +136,10 @@ impl Server {
     /// The peer URL, for tests that compare member lists.
     pub fn peer_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.peer_port)
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
     }
 
     pub fn pid(&self) -> u32 {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::super::{ByteOrder, Database, Format, NO_FREELIST, ReadAt, Sizer};
+use super::super::{Bucket, ByteOrder, Database, Format, Kind, NO_FREELIST, Page, ReadAt, Sizer};
 
 pub(super) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(super) type Buckets = BTreeMap<Vec<u8>, Entries>;
@@ -54,12 +54,25 @@ pub(super) fn findings<S: ReadAt>(database: &Database<S>) -> Vec<String> {
     findings
 }
 
+/// bbolt merges the pages that it deletes from, and takes for granted that there is a page to merge with.
+fn every_branch_has_two_children<S: ReadAt>(bucket: &Bucket<'_, S>) {
+    let mut visit = |page: &Page, _: usize| {
+        assert!(page.kind() == Kind::Leaf || page.count() >= 2, "{:?}", page.header());
+        Ok(())
+    };
+    bucket.pages(&mut visit).expect("the bucket is read");
+}
+
 fn round_trip(format: Format, buckets: &Buckets) -> Vec<u8> {
     let file = written(format, buckets);
     let database = Database::open(file.as_slice()).expect("the file opens");
     assert_eq!((database.format(), database.meta().freelist, database.size()), (format, NO_FREELIST, file.len() as u64));
     assert_eq!(findings(&database), [""; 0]);
     assert!(contents(&database) == *buckets, "the contents differ");
+    every_branch_has_two_children(&database.root());
+    for name in buckets.keys() {
+        every_branch_has_two_children(&database.bucket(name).expect("the root is read").expect("the bucket is there"));
+    }
     file
 }
 
@@ -97,6 +110,31 @@ fn a_file_without_buckets_is_read() {
     for format in formats() {
         assert_eq!(round_trip(format, &Buckets::new()).len(), 3 * format.page_size as usize);
     }
+}
+
+#[test]
+fn the_bytes_are_those_drawn_in_either_order() {
+    // Page size, flags, root, sequence, free list, pages, txid; then the checksum.
+    let little = "00000000000000000400000000000000 edda0ced02000000 0004000000000000 0200000000000000 0000000000000000 \
+                  ffffffffffffffff 0300000000000000 0200000000000000";
+    let big = "00000000000000000004000000000000 ed0cdaed00000002 0000040000000000 0000000000000002 0000000000000000 \
+               ffffffffffffffff 0000000000000003 0000000000000002";
+    // A leaf of one element: a bucket at byte 16 of the element, name `b`, 16 + 34 bytes: root 0, sequence 0, a leaf, `k`, `v`.
+    let little_root = "02000000000000000200010000000000 01000000100000000100000032000000 62 00000000000000000000000000000000 \
+                       00000000000000000200010000000000 00000000100000000100000001000000 6b 76";
+    let big_root = "00000000000000020002000100000000 00000001000000100000000100000032 62 00000000000000000000000000000000 \
+                    00000000000000000002000100000000 00000000000000100000000100000001 6b 76";
+    for (order, meta, root) in [(ByteOrder::Little, little, little_root), (ByteOrder::Big, big, big_root)] {
+        let buckets = Buckets::from([(b"b".to_vec(), Entries::from([(b"k".to_vec(), b"v".to_vec())]))]);
+        let file = written(Format { order, page_size: 1024 }, &buckets);
+        println!("{order:?}");
+        assert_eq!(hex(&file[..72]), meta.replace(' ', ""));
+        assert_eq!(hex(&file[2048..2048 + root.replace(' ', "").len() / 2]), root.replace(' ', ""));
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
@@ -185,6 +223,44 @@ fn a_key_is_got_and_one_that_is_not_there_is_not() {
         }
         assert_eq!(bucket.get(b"").expect("the bucket is read"), None);
     }
+}
+
+/// Counts what it takes.
+#[derive(Clone, Default)]
+struct Counting(std::rc::Rc<std::cell::Cell<u64>>);
+
+impl std::io::Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.set(self.0.get() + bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_holds_no_more_than_a_page_per_level() {
+    let format = Format::default();
+    let key = |number: u32| [b"key", number.to_be_bytes().as_slice()].concat();
+    let count = 60_000;
+    let mut sizer = Sizer::new(format);
+    sizer.bucket(b"key");
+    (0..count).for_each(|number| sizer.entry(&key(number), 50));
+    let plan = sizer.finish();
+    let out = Counting::default();
+    let mut writer = plan.writer(out.clone());
+    writer.bucket(b"key").expect("the bucket is taken");
+    let mut given = 0;
+    for number in 0..count {
+        writer.entry(&key(number), &[b'v'; 50]).expect("the entry is taken");
+        given += 16 + 7 + 50;
+        let held = given - out.0.get().min(given);
+        assert!(held <= 3 * 4096, "{held} bytes are held after {number} entries");
+    }
+    writer.finish().expect("both passes agree");
+    assert_eq!(out.0.get(), plan.file_size());
 }
 
 #[test]

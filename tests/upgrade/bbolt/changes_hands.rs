@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::real::Real;
 
-type Buckets = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>;
+pub type Buckets = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>;
 
 /// bbolt reads its own host's order only.
 const PAGE_SIZES: [u32; 7] = [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
@@ -47,7 +47,7 @@ fn list<S: ReadAt>(bucket: &Bucket<'_, S>, path: &str, out: &mut String) {
     bucket.items(b"", &mut visit).expect("the bucket is read");
 }
 
-fn listing(path: &Path) -> String {
+pub fn listing(path: &Path) -> String {
     let source = Prefix::whole(File::open(path).expect("the file is there")).expect("the file is read");
     let database = Database::open(source).expect("the file opens");
     database.check(&mut |finding| panic!("{finding}")).expect("the file is read");
@@ -56,7 +56,7 @@ fn listing(path: &Path) -> String {
     out
 }
 
-fn write(path: &Path, page_size: u32, buckets: &Buckets) {
+pub fn write(path: &Path, page_size: u32, buckets: &Buckets) {
     let format = Format { order: ByteOrder::native(), page_size };
     let mut sizer = Sizer::new(format);
     for (name, entries) in buckets {
@@ -74,7 +74,7 @@ fn write(path: &Path, page_size: u32, buckets: &Buckets) {
 }
 
 /// etcd's shape of a database: empty buckets, small ones, one of many revisions, one of large values, keys up to bbolt's limit.
-fn buckets(seed: u64) -> Buckets {
+pub fn buckets(seed: u64) -> Buckets {
     let mut random = StdRng::seed_from_u64(seed);
     let mut buckets = Buckets::from([(b"alarm".to_vec(), BTreeMap::new()), (b"auth".to_vec(), BTreeMap::new())]);
     let revisions = (0..random.random_range(1..6000_u64)).map(|main| {
@@ -95,14 +95,14 @@ fn buckets(seed: u64) -> Buckets {
 }
 
 /// A directory and paths inside of it.
-struct Files(tempfile::TempDir);
+pub struct Files(tempfile::TempDir);
 
 impl Files {
-    fn new() -> Files {
+    pub fn new() -> Files {
         Files(tempfile::tempdir().expect("a directory"))
     }
 
-    fn path(&self, name: &str) -> (PathBuf, String) {
+    pub fn path(&self, name: &str) -> (PathBuf, String) {
         let path = self.0.path().join(name);
         let text = path.to_str().expect("the path is text").to_owned();
         (path, text)

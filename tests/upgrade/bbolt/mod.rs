@@ -4,8 +4,10 @@
 //!   go build tests/upgrade/bbolt/go ──► bolt make ──► file ──► Database: check, list  == bolt list
 //!                                       Writer    ──► file ──► bolt list, bolt work, bbolt check
 //! ```
-//!
-//! A toolchain that is missing is a failure; `ETCD_CLIENTS_SKIP=go` accepts it, and the reason is printed.
 
 mod changes_hands;
+mod commands;
+#[path = "../../harness/go.rs"]
+mod go;
 mod real;
+mod server;
