@@ -20,6 +20,8 @@ mod reference {
     mod key_value;
     #[path = "lease.rs"]
     mod lease;
+    #[path = "snapshot.rs"]
+    mod snapshot;
     #[path = "txn.rs"]
     mod txn;
     #[path = "usage.rs"]
@@ -43,6 +45,8 @@ mod ours {
     mod key_value;
     #[path = "lease.rs"]
     mod lease;
+    #[path = "snapshot.rs"]
+    mod snapshot;
     #[path = "txn.rs"]
     mod txn;
     #[path = "usage.rs"]
