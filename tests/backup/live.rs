@@ -50,11 +50,12 @@ async fn a_snapshot_under_writes_is_of_one_moment() {
         assert_eq!(imported.revision, newest[0].mod_revision);
         let number: u64 = std::str::from_utf8(&newest[0].value).expect("text").parse().expect("a number");
         assert_eq!(imported.revision, first + number as i64, "the revision in the file is that of its content");
-        assert!((before..=after + 1).contains(&number), "{number} is of another time than {before} to {after}");
+        let writes = number + 1;
+        assert!((before..=after + 1).contains(&writes), "{writes} writes are of another time than {before} to {after}");
         // Each write of this client is an entry, so the index moves with the revision.
         let index = engine.get(Keyspace::Meta, b"consistent_index").expect("a row").expect("an index");
         assert_eq!(index[..], imported.consistent_index.to_be_bytes());
-        assert_eq!(records.len() as u64, VALUES as u64 + 2 * (number + 1), "no record is missing");
+        assert_eq!(records.len() as u64, VALUES as u64 + 2 * writes, "no record is missing");
     }
     is_over.store(true, Ordering::Relaxed);
     writer.await.expect("the writer ends");
