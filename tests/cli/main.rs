@@ -26,6 +26,8 @@ mod reference {
     mod lease;
     #[path = "load.rs"]
     mod load;
+    #[path = "snapshot.rs"]
+    mod snapshot;
     #[path = "txn.rs"]
     mod txn;
     #[path = "usage.rs"]
@@ -55,6 +57,8 @@ mod ours {
     mod lease;
     #[path = "load.rs"]
     mod load;
+    #[path = "snapshot.rs"]
+    mod snapshot;
     #[path = "txn.rs"]
     mod txn;
     #[path = "usage.rs"]

@@ -101,17 +101,20 @@ pub struct Clients {
 impl Server {
     /// Starts `program` on an empty data dir and waits until it answers.
     pub async fn start(program: &Path, flags: &[&str]) -> Server {
-        Server::start_on(program, flags, |_| ()).await
+        Server::start_on(program, flags, |_, _| {}).await
     }
 
-    /// Starts `program` on the data dir that `prepare` makes, and waits until it answers.
-    pub async fn start_on(program: &Path, flags: &[&str], prepare: impl FnOnce(&Path)) -> Server {
+    /// As `start`, on what `fill` puts into the data dir for a member with this peer URL.
+    pub async fn start_on(program: &Path, flags: &[&str], fill: impl Fn(&Path, &str)) -> Server {
         let home = tempfile::Builder::new().prefix("etcd-test-").tempdir().expect("a temporary directory");
-        prepare(&home.path().join("data"));
         let flags = flags.iter().map(ToString::to_string).collect();
         let mut server = Server { program: program.to_path_buf(), flags, home, client_port: 0, peer_port: 0, child: None };
         for attempt in 0.. {
             (server.client_port, server.peer_port) = (free_port(), free_port());
+            let data = server.home.path().join("data");
+            // Of an earlier attempt, if there was one.
+            let _ = std::fs::remove_dir_all(&data);
+            fill(&data, &server.peer_url());
             server.spawn();
             match server.wait_until_ready().await {
                 Ok(()) => return server,

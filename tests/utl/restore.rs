@@ -42,8 +42,8 @@ async fn see(clients: &mut Clients) -> Seen {
 }
 
 async fn started_on(server: &Path, tool: PathBuf, snapshot: &Path, more: &[&str]) -> Server {
-    Server::start_on(server, &[], |data_dir| {
-        restore(tool, snapshot, data_dir, more).done();
+    Server::start_on(server, &[], |data_dir, _| {
+        restore(tool.clone(), snapshot, data_dir, more).done();
     })
     .await
 }
@@ -149,7 +149,7 @@ async fn the_log_may_be_elsewhere_and_a_state_without_it_is_no_new_member() {
     let dir = tempfile::tempdir().unwrap();
     let wal_dir = dir.path().join("log/wal");
     let flag = format!("--wal-dir={}", wal_dir.display());
-    let restored = |data_dir: &Path| {
+    let restored = |data_dir: &Path, _: &str| {
         restore(ours(), &snapshot.file, data_dir, &[&flag]).done();
     };
     let mut server = Server::start_on(&our_server(), &[&flag], restored).await;
