@@ -40,6 +40,10 @@ impl Maintenance for MaintenanceService {
         if AlarmAction::try_from(request.action).is_err() {
             return Err(Status::invalid_argument(format!("etcdserver: unknown alarm action {}", request.action)));
         }
+        // The same of an alarm that there is not.
+        if request.action == AlarmAction::Activate as i32 && AlarmType::try_from(request.alarm).is_err() {
+            return Err(Status::invalid_argument(format!("etcdserver: unknown alarm type {}", request.alarm)));
+        }
         let command = InternalRaftRequest { alarm: Some(request), ..Default::default() };
         let Applied::Alarm(mut response) = self.seat.propose(command).await? else { return Err(unexpected()) };
         self.seat.node.fill(&mut response.header);

@@ -46,6 +46,11 @@ impl Failure {
         Failure::new(128, message)
     }
 
+    /// A command that was run in between ended with this code.
+    pub fn of_command(code: u8, message: impl Display) -> Failure {
+        Failure::new(code, message)
+    }
+
     /// The failure has been told already.
     pub fn told() -> Failure {
         Failure { code: 1, message: None, advice: String::new() }

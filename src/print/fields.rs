@@ -80,7 +80,7 @@ impl Fields<'_> {
                 Cell::Size(bytes) => self.line(column.names[1], bytes),
                 Cell::Text(text) => self.line(column.names[1], text),
             })?,
-            Answer::MoveLeader { .. } => return Ok(Shown::Unsupported),
+            Answer::MoveLeader { .. } | Answer::Downgrade { .. } => return Ok(Shown::Unsupported),
             lease => self.lease(lease)?,
         }
         Ok(Shown::Yes)

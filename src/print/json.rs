@@ -60,6 +60,7 @@ fn value(hex: bool, answer: Answer<'_>) -> Value {
             "members": r.members.iter().map(|m| member(m, format!("{:x}", m.id).into())).collect::<Vec<_>>(),
         }),
         Answer::MemberList(r) => Object::default().header(&r.header).list("members", &r.members, |m| member(m, omit_zero(m.id))).done(),
+        Answer::Downgrade { response, .. } => Object::default().header(&response.header).put("version", response.version.clone()).done(),
         Answer::MoveLeader { response, .. } => Object::default().header(&response.header).done(),
         Answer::Health(list) => list_or_null(list, health),
         Answer::Status(list) => list_or_null(list, |s| json!({ "Endpoint": s.endpoint, "Status": status(&s.response) })),

@@ -19,7 +19,7 @@ pub mod text;
 use std::io::{self, Write};
 
 use crate::wire::etcdserverpb::{
-    AlarmResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
+    AlarmResponse, DeleteRangeResponse, DowngradeResponse, HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
     LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse, MoveLeaderResponse, PutResponse, RangeResponse, StatusResponse,
     TxnResponse, WatchResponse,
 };
@@ -33,13 +33,28 @@ pub enum Answer<'a> {
     Txn(&'a TxnResponse),
     Watch(&'a WatchResponse),
     LeaseGrant(&'a LeaseGrantResponse),
-    LeaseRevoke { id: i64, response: &'a LeaseRevokeResponse },
+    LeaseRevoke {
+        id: i64,
+        response: &'a LeaseRevokeResponse,
+    },
     LeaseKeepAlive(&'a LeaseKeepAliveResponse),
-    LeaseTimeToLive { response: &'a LeaseTimeToLiveResponse, with_keys: bool },
+    LeaseTimeToLive {
+        response: &'a LeaseTimeToLiveResponse,
+        with_keys: bool,
+    },
     LeaseLeases(&'a LeaseLeasesResponse),
     Alarm(&'a AlarmResponse),
     MemberList(&'a MemberListResponse),
-    MoveLeader { from: u64, to: u64, response: &'a MoveLeaderResponse },
+    MoveLeader {
+        from: u64,
+        to: u64,
+        response: &'a MoveLeaderResponse,
+    },
+    /// `verb`: what was asked for.
+    Downgrade {
+        verb: &'static str,
+        response: &'a DowngradeResponse,
+    },
     Health(&'a [Health]),
     Status(&'a [Status]),
     HashKv(&'a [HashKv]),

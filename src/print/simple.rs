@@ -34,6 +34,7 @@ pub fn show(out: &mut dyn Write, style: Style, answer: Answer<'_>) -> io::Result
             None => writeln!(out, "memberID:{} alarm:{}", a.member_id, a.alarm),
         })?,
         Answer::MoveLeader { from, to, .. } => writeln!(out, "Leadership transferred from {from:x} to {to:x}")?,
+        Answer::Downgrade { verb, response } => writeln!(out, "Downgrade {verb} success, cluster version {}", response.version)?,
         Answer::Health(list) => list.iter().try_for_each(|h| health(out, h))?,
         Answer::MemberList(_) | Answer::Status(_) | Answer::HashKv(_) | Answer::Row(_) => {
             let sheet = table::sheet(answer).expect("these four have columns");
