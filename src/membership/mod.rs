@@ -11,6 +11,7 @@
 //! Does not know raft's conf state, nor whether members can be reached: what may be proposed is decided by the node.
 
 pub mod member;
+pub mod snap_file;
 pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use crate::wire::error::Error;
 use crate::wire::raftpb;
 
 pub use member::{Context, Member, cluster_id, go_json, hex, member_id};
+pub use snap_file::SnapFile;
 pub use version::Version;
 
 /// Keys of the `cluster` keyspace (FMT-14).

@@ -1,7 +1,7 @@
 //! From a data directory, empty or not, to a running member.
 //!
 //! ```text
-//!   lock --> state engine --> open: log, state machine, driver --> threads
+//!   lock --> takeover, of a Go member's directory --> state engine --> open: log, state machine, driver --> threads
 //! ```
 
 use std::fs::File;
@@ -19,6 +19,7 @@ use super::open::{Opened, open};
 use super::pipeline::{self, Pipeline};
 use super::snapshot::SNAPSHOTS_MAX;
 use super::space::Space;
+use super::takeover::{self, TakeoverError};
 use super::waiters::{Mailbox, first_request_id};
 use super::{CompactionMode, Node};
 use crate::clock::Clock;
@@ -79,6 +80,8 @@ pub enum StartError {
     #[error("cannot use the data directory {}: {source}", path.display())]
     Directory { path: PathBuf, source: io::Error },
     #[error(transparent)]
+    Takeover(#[from] TakeoverError),
+    #[error(transparent)]
     Log(#[from] wal::Error),
     #[error(transparent)]
     Engine(#[from] storage::Error),
@@ -137,6 +140,7 @@ pub fn start(
     let member_dir = options.member_dir();
     private_dir(&member_dir)?;
     let lock = lock(&member_dir)?;
+    takeover::take_over(&takeover::Place::new(&options), clock.unix(), &mut takeover::log_steps())?;
     let engine: Arc<dyn Engine> = open_engine(&options.db_dir(), &Space::new(&member_dir))?;
     let Opened { log, machine, driver, identity: Identity { cluster_id, member_id } } =
         open(&options, engine.clone(), Arc::new(wal::RealFileSystem), wal::Options::default())?;

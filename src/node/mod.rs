@@ -29,6 +29,7 @@ mod shared;
 mod snapshot;
 mod space;
 mod stage;
+pub mod takeover;
 mod waiters;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use prost::Message;
 
+use super::command_v2;
 use crate::wire::error::Error;
 use crate::wire::etcdserverpb::{
     AlarmRequest, CompactionRequest, DeleteRangeRequest, InternalRaftRequest, LeaseCheckpointRequest, LeaseGrantRequest,
@@ -68,13 +69,23 @@ pub enum DecodeError {
 
 impl Command {
     pub fn decode(data: Bytes) -> Result<Command, DecodeError> {
-        let mut request = InternalRaftRequest::decode(data)?;
+        let mut request = match InternalRaftRequest::decode(data.clone()) {
+            Ok(request) => request,
+            Err(error) => return Command::decode_old(&data).ok_or(error.into()),
+        };
         let header = request.header.take().unwrap_or_default();
         // Members before 3.0 put the id outside of the header.
         let id = if request.id != 0 { request.id } else { header.id };
         let caller = Caller { name: header.username, auth_revision: header.auth_revision };
-        let action = Action::of(request).ok_or(DecodeError::Unknown)?;
-        Ok(Command { id, caller, action })
+        match Action::of(request) {
+            Some(action) => Ok(Command { id, caller, action }),
+            None => Command::decode_old(&data).ok_or(DecodeError::Unknown),
+        }
+    }
+
+    /// What members up to 3.5 have logged of themselves.
+    fn decode_old(data: &Bytes) -> Option<Command> {
+        command_v2::decode(data).map(|(id, action)| Command { id, caller: Caller::default(), action })
     }
 
     /// The bytes to propose. Refuses what other members might not be able to decode.

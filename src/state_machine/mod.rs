@@ -20,6 +20,7 @@ pub mod alarm;
 mod apply;
 mod cluster;
 pub mod command;
+mod command_v2;
 mod effects;
 mod kv;
 mod lease;

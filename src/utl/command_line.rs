@@ -4,7 +4,7 @@
 
 use clap::Subcommand;
 
-use super::{defrag::Defrag, hashkv::HashKv, migrate::Migrate, settings, snapshot::Snapshot};
+use super::{defrag::Defrag, export::Export, hashkv::HashKv, migrate::Migrate, settings, snapshot::Snapshot};
 use crate::cli::{Completion, Tool, Version};
 
 #[derive(Debug, Subcommand)]
@@ -15,6 +15,7 @@ pub enum Command {
     Defrag(Defrag),
     Migrate(Migrate),
     Completion(Completion),
+    Export(Export),
     Version(Version),
 }
 
@@ -25,7 +26,7 @@ pub const TOOL: Tool = Tool {
     flags: &settings::FLAGS,
     groups: &[
         ("Commands for snapshot files", &["hashkv", "snapshot"]),
-        ("Commands for the data directory of a member that is stopped", &["defrag", "migrate"]),
+        ("Commands for the data directory of a member that is stopped", &["defrag", "export", "migrate"]),
         ("Utility commands", &["completion", "help", "version"]),
     ],
     hint: "",

@@ -12,6 +12,7 @@ mod command_line;
 mod data_dir;
 mod database;
 mod defrag;
+mod export;
 mod hashkv;
 mod migrate;
 mod settings;
@@ -48,6 +49,7 @@ fn command(args: &[OsString]) -> Result<(), Failure> {
         Command::Defrag(defrag) => defrag.run(&settings),
         Command::Migrate(migrate) => migrate.run(&settings),
         Command::Completion(completion) => completion.run(&TOOL),
+        Command::Export(export) => export.run(),
         Command::Version(version) => version.run(&TOOL),
     }
 }

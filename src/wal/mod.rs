@@ -8,7 +8,7 @@
 //!   start: segments --reader--> Log --repair, if the tail was torn--> Replay {hard state, entries, snapshot}
 //! ```
 //!
-//! Writes: the log thread, sole owner of `Wal`. Reads: the same at start; `visit` reads a log that nobody has open.
+//! Writes: the log thread, sole owner of `Wal`. Reads: the same at start; `visit` and `examine` read a log that nobody has open.
 //! Invariant: what `append` took before a `sync` that returned is in every later `Replay`, or the log refuses to open.
 //! Invariant: I2, the oldest segment begins at or below the purge limit, and that never passes a recorded snapshot.
 //! Files: `segment` names, `frame` bytes, `reader` replay, `repair` torn tails, `marks` reading back, `append` and `open` the
@@ -17,6 +17,7 @@
 
 mod append;
 mod error;
+mod examine;
 mod file_system;
 mod frame;
 mod marks;
@@ -35,6 +36,7 @@ use bytes::Bytes;
 use crate::wire::raftpb;
 
 pub use error::Error;
+pub use examine::{Examined, ExaminedSegment, examine};
 pub use file_system::{File, FileSystem, Open, RealFileSystem};
 pub use frame::Record;
 pub use open::visit;

@@ -175,7 +175,7 @@ fn write_first_segment(fs: &dyn FileSystem, dir: &Path, records: &[u8], options:
     // Crash: a directory of a name that is no log's; the next start removes it and begins anew.
 }
 
-fn open_locked(fs: &dyn FileSystem, path: &Path) -> Result<Box<dyn File>, Error> {
+pub(super) fn open_locked(fs: &dyn FileSystem, path: &Path) -> Result<Box<dyn File>, Error> {
     let file = fs.open(path, Open::Write).map_err(|error| Error::io(path, "open", error))?;
     match file.try_lock() {
         Ok(true) => Ok(file),
@@ -200,7 +200,7 @@ fn read(segments: &[Segment]) -> Result<Read, Error> {
 }
 
 /// Hands out the records of all segments; answers where the tail ends, the rolling checksum there, and whether it was torn.
-fn read_records(
+pub(super) fn read_records(
     segments: &[Segment],
     accept: &mut dyn FnMut(Record, Place) -> Result<(), String>,
 ) -> Result<(u64, u32, Option<String>), Error> {
@@ -240,7 +240,7 @@ fn read_records(
 }
 
 /// The log as it can be kept must reach everything that anybody was told of.
-fn check_reach(log: &mut Log, tail: &Segment, offset: u64, torn: Option<&str>, flushed_index: u64) -> Result<(), Error> {
+pub(super) fn check_reach(log: &mut Log, tail: &Segment, offset: u64, torn: Option<&str>, flushed_index: u64) -> Result<(), Error> {
     log.finish().map_err(|what| Error::damaged(&tail.path, offset, what))?;
     let (last, commit) = (log.last_index(), log.commit_max);
     let covered = log.snapshot.as_ref().map_or(flushed_index, |snapshot| snapshot.index.max(flushed_index));

@@ -1,6 +1,7 @@
 //! What the log promises, over a file system in memory.
 
 mod damage;
+mod examine;
 mod faults;
 mod golden;
 mod memory;
