@@ -206,3 +206,17 @@ async fn a_file_that_was_changed_is_restored_only_if_its_digest_is_not_looked_at
     restore(ours(), &snapshot.file, &dir.path().join("d"), &[]).fails(1, "Error: snapshot missing hash but --skip-hash-check=false");
     restore(ours(), &snapshot.file, &dir.path().join("d"), &["--skip-hash-check"]).done();
 }
+
+#[tokio::test]
+async fn what_was_restored_can_be_handed_to_the_go_server() {
+    let snapshot = take(History::Compacted).await;
+    let mut server = started_on(&our_server(), ours(), &snapshot.file, &[]).await;
+    let found = see(&mut server.clients()).await;
+    server.stop().await;
+    let from = server.data_dir().display().to_string();
+    let go = Server::start_on(&reference(), &[], |to| {
+        run(ours(), &["export", "--data-dir", &from, "--to", &to.display().to_string()]).done();
+    })
+    .await;
+    assert_eq!(see(&mut go.clients()).await, found);
+}
