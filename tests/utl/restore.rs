@@ -51,7 +51,10 @@ async fn started_on(server: &Path, tool: PathBuf, snapshot: &Path, more: &[&str]
 #[tokio::test]
 async fn a_server_on_a_restored_snapshot_shows_what_the_real_one_shows() {
     for history in History::ALL {
-        let snapshot = take(history).await;
+        let mut snapshot = take(history).await;
+        // At a compacted revision etcd remembers until it ends what the compaction hashed by the way.
+        snapshot.server.stop().await;
+        snapshot.server.start_again().await;
         let peer = format!("http://127.0.0.1:{}", free_port());
         let cluster = format!("default={peer}");
         let flags = ["--initial-cluster-token=new", "--initial-cluster", &cluster, "--initial-advertise-peer-urls", &peer];
