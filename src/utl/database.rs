@@ -58,6 +58,8 @@ pub fn wait_for_lock(path: &Path, timeout: Option<Duration>, try_lock: impl Fn()
     loop {
         match try_lock() {
             Ok(()) => return Ok(()),
+            // Some network file systems have no locks.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(format!("lock {}: {}", path.display(), words(&error))),
             Err(TryLockError::WouldBlock) if timeout.is_some_and(|timeout| clock.now() - start >= timeout) => {
                 return Err(format!("timeout: {} is in use by another process, which was waited for (--timeout)", path.display()));

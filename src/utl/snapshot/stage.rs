@@ -36,7 +36,7 @@ pub struct Stage {
     data_dir: PathBuf,
     dir: PathBuf,
     is_finished: bool,
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl Stage {
@@ -61,7 +61,7 @@ impl Stage {
                 RealFileSystem.remove_dir(&leftover).map_err(|error| failed("remove", &leftover, &error))?;
             }
         }
-        Ok(Stage { data_dir: data_dir.to_owned(), dir, is_finished: false, _lock: held })
+        Ok(Stage { data_dir: data_dir.to_owned(), dir, is_finished: false, lock: Some(held) })
     }
 
     /// Where the state engine is built.
@@ -76,6 +76,10 @@ impl Stage {
         }
         let (to, synced) = (member(&self.data_dir), |dir: &Path| RealFileSystem.sync_dir(dir).map_err(|error| failed("sync", dir, &error)));
         synced(&self.dir)?;
+        if cfg!(windows) {
+            // No directory that holds an open file can be renamed there.
+            self.lock = None;
+        }
         RealFileSystem.rename(&self.dir, &to).map_err(|error| failed("name", &to, &error))?;
         self.is_finished = true;
         synced(&self.data_dir)?;
