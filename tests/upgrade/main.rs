@@ -3,5 +3,12 @@
 #![cfg(unix)]
 
 mod bbolt;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod go_dir;
 mod real_server;
+mod refusals;
+mod steps;
+mod takeover;
 mod wal;
