@@ -215,7 +215,7 @@ fn caller(metadata: &Metadata<'_>) -> String {
     format!("{}:{}", &file[start..], metadata.line().unwrap_or_default())
 }
 
-fn timestamp(unix: std::time::Duration) -> String {
+pub(super) fn timestamp(unix: std::time::Duration) -> String {
     let at = i128::try_from(unix.as_nanos()).ok().and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos).ok());
     let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (date, time) = (at.date(), at.time());

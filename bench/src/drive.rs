@@ -145,6 +145,7 @@ pub async fn measured<T>(load: &str, server: &Server, tally: &Tally, work: impl 
     row.set("p99", tally.percentile_us(99.0));
     row.set("longest", tally.max_us());
     row.set("cpu", each_us(before.cpu, after.cpu));
+    row.set("switches", after.switches.saturating_sub(before.switches) as f64 / count);
     row.set("client cpu", each_us(own_before.cpu, own_after.cpu));
     row.set("rss peak", after.rss_peak_kib as f64 / 1024.0);
     if let (Some(before), Some(after)) = (before.written, after.written) {

@@ -42,6 +42,7 @@ const METRICS: &[Metric] = &[
     metric("p99", "us", Better::Less),
     metric("longest", "us", Better::Less),
     metric("cpu", "us/op", Better::Less),
+    metric("switches", "1/op", Better::Less),
     metric("client cpu", "us/op", Better::Neither),
     metric("took", "ms", Better::Less),
     metric("first answer", "ms", Better::Less),

@@ -160,6 +160,8 @@ pub struct Usage {
     pub rss_kib: u64,
     pub rss_peak_kib: u64,
     pub rss_anonymous_kib: u64,
+    /// Times that a thread of it gave its processor up or lost it.
+    pub switches: u64,
     /// Bytes sent to the disk (`write_bytes`); memory file systems have none, and `wchar` would count sockets too.
     pub written: Option<u64>,
 }
@@ -176,8 +178,19 @@ impl Usage {
         let kib = |name: &str| number_after(&status, name).unwrap_or_default();
         let written = if is_on_disk { number_after(&read("io")?, "\nwrite_bytes:") } else { None };
         let cpu = cpu_of(&read("stat")?).context("/proc/PID/stat is not what it was")?;
-        Ok(Usage { cpu, rss_kib: kib("VmRSS:"), rss_peak_kib: kib("VmHWM:"), rss_anonymous_kib: kib("RssAnon:"), written })
+        let switches = context_switches(pid);
+        Ok(Usage { cpu, switches, rss_kib: kib("VmRSS:"), rss_peak_kib: kib("VmHWM:"), rss_anonymous_kib: kib("RssAnon:"), written })
     }
+}
+
+/// Of the threads alive now: a thread that ended takes its count with it.
+fn context_switches(pid: &str) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let statuses = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    let both = |status: String| {
+        ["\nvoluntary_ctxt_switches:", "\nnonvoluntary_ctxt_switches:"].iter().filter_map(|name| number_after(&status, name)).sum::<u64>()
+    };
+    statuses.map(both).sum()
 }
 
 fn number_after(text: &str, name: &str) -> Option<u64> {

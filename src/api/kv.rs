@@ -1,11 +1,13 @@
 //! The KV service.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::Stream;
 use tonic::{Request, Response, Status};
 
+use super::slow::Stopwatch;
 use super::validate;
 use crate::mvcc;
 use crate::node::{Field, Seat};
@@ -47,11 +49,18 @@ impl KvService {
         }
     }
 
-    async fn read(&self, request: &RangeRequest) -> Result<hot::RangeResponse, Status> {
+    async fn read(&self, request: &RangeRequest) -> Result<hot::RangeResponse, Error> {
         if !request.serializable {
             self.seat.linearize().await?;
         }
-        Ok(self.seat.range(request).await?)
+        self.seat.range(request).await
+    }
+
+    async fn read_txn(&self, request: &Arc<TxnRequest>) -> Result<hot::TxnResponse, Error> {
+        if !read::is_serializable(request) {
+            self.seat.linearize().await?;
+        }
+        self.seat.read_txn(request).await
     }
 }
 
@@ -64,9 +73,12 @@ impl Kv for KvService {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<hot::RangeResponse>, Status> {
         let request = request.into_inner();
         validate::range(&request)?;
-        let mut response = self.read(&request).await?;
+        let watch = Stopwatch::start(&self.seat.node);
+        let done = self.read(&request).await;
+        let took = watch.range(&request, &done);
+        let mut response = done?;
         self.seat.node.fill(&mut response.header);
-        Ok(Response::new(response))
+        Ok(watch.describe(took, &request, response))
     }
 
     type RangeStreamStream = Pin<Box<dyn Stream<Item = Result<hot::RangeStreamResponse, Status>> + Send>>;
@@ -119,10 +131,10 @@ impl Kv for KvService {
         validate::txn(&request, self.seat.node.options.max_txn_ops)?;
         command::check_nesting(&request)?;
         let mut response = if read::is_read_only(&request) {
-            if !read::is_serializable(&request) {
-                self.seat.linearize().await?;
-            }
-            self.seat.read_txn(request).await?
+            let (request, watch) = (Arc::new(request), Stopwatch::start(&self.seat.node));
+            let done = self.read_txn(&request).await;
+            watch.txn(&request, &done);
+            done?
         } else {
             let Applied::Txn(response) = self.write(Field::Txn, request).await? else { return Err(unexpected()) };
             response

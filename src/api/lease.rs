@@ -35,7 +35,7 @@ fn unexpected() -> Status {
 
 impl LeaseService {
     /// One keepalive. The header's revision is the one before the renewal (LSE-5); an unknown lease answers TTL 0 (LSE-4).
-    async fn keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse, Status> {
+    pub async fn keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse, Status> {
         let header = Some(self.seat.node.header(self.seat.node.reader.revision()));
         let mut waited = false;
         let ttl = loop {

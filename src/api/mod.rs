@@ -10,5 +10,6 @@ pub mod kv;
 pub mod lease;
 pub mod maintenance;
 pub mod recipes;
+pub mod slow;
 pub mod validate;
 pub mod watch;

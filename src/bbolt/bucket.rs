@@ -13,7 +13,10 @@ use super::database::Database;
 use super::error::{Damage, Error, Place};
 use super::page::{BUCKET_BYTES, HEADER_BYTES, Page};
 use super::source::ReadAt;
-use super::walk::Walk;
+use super::walk::{VisitElement, VisitPage, Walk};
+
+/// What a scan does with a key and its value.
+pub type VisitEntry<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 #[derive(Debug)]
 pub struct Bucket<'a, S> {
@@ -51,7 +54,11 @@ impl<'a, S: ReadAt> Bucket<'a, S> {
         Bucket { database, root: Root::Page(root, place), sequence }
     }
 
-    /// The bucket that an element of a leaf is.
+    /// The bucket that an element of one of this bucket's leaves is.
+    pub fn inside(&self, page: &Page, index: usize) -> Result<Self, Error> {
+        Bucket::of_element(self.database, page, index)
+    }
+
     fn of_element(database: &'a Database<S>, page: &Page, index: usize) -> Result<Self, Error> {
         let (root, sequence) = decode(page, index)?;
         Ok(Bucket { database, root, sequence })
@@ -82,7 +89,7 @@ impl<'a, S: ReadAt> Bucket<'a, S> {
     }
 
     /// The entries from the first key that is not below `from`, in order, until `visit` breaks; nested buckets are passed over.
-    pub fn scan(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), Error> {
+    pub fn scan(&self, from: &[u8], visit: &mut VisitEntry<'_>) -> Result<(), Error> {
         self.items(from, &mut |item| match item {
             Item::Entry { key, value } => visit(key, value),
             Item::Bucket { .. } => ControlFlow::Continue(()),
@@ -121,12 +128,23 @@ impl<'a, S: ReadAt> Bucket<'a, S> {
         Ok(found)
     }
 
-    fn walk(&self, from: &[u8], visit: &mut dyn FnMut(&Page, usize) -> Result<ControlFlow<()>, Error>) -> Result<(), Error> {
+    /// All pages of the bucket, each before those under it, with how deep it is; of an inline bucket the one inside of the value.
+    pub fn pages(&self, visit: &mut VisitPage<'_>) -> Result<(), Error> {
         let mut walk = Walk::new(self.database);
-        let root = match &self.root {
-            Root::Page(id, place) => walk.load(*id, *place)?,
-            Root::Inline(page) => page.clone(),
-        };
+        let root = self.load_root(&mut walk)?;
+        walk.pages(root, visit)
+    }
+
+    fn load_root(&self, walk: &mut Walk<'_, S>) -> Result<Page, Error> {
+        match &self.root {
+            Root::Page(id, place) => walk.load(*id, *place),
+            Root::Inline(page) => Ok(page.clone()),
+        }
+    }
+
+    fn walk(&self, from: &[u8], visit: &mut VisitElement<'_>) -> Result<(), Error> {
+        let mut walk = Walk::new(self.database);
+        let root = self.load_root(&mut walk)?;
         walk.run(root, from, visit)
     }
 }

@@ -49,6 +49,42 @@ impl<S: ReadAt> Database<S> {
     }
 }
 
+impl<S: ReadAt> Database<S> {
+    /// As `check`, of the tree below one page, whose number is 2 or more and that of a page that counts.
+    pub fn check_below(&self, root: u64, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
+        let mut check = Check { database: self, used: Pages::new(self.meta().pages), report };
+        check.used.claim(0, 2);
+        check.tree(root, self.root_place(), 0)
+    }
+
+    /// The free pages: those in the list or, if none is stored, all that nothing refers to.
+    pub fn free_pages(&self) -> Result<FreePages, Error> {
+        let pages = self.meta().pages;
+        let mut free = Pages::new(pages);
+        if let Some(list) = self.free_list()? {
+            list.ids.into_iter().filter(|id| self.is_data(*id)).for_each(|id| free.mark(id));
+        } else {
+            let mut check = Check { database: self, used: Pages::new(pages), report: &mut |_| {} };
+            check.used.claim(0, 2);
+            check.tree(self.meta().root, self.root_place(), 0)?;
+            (0..pages).filter(|id| !check.used.has(*id)).for_each(|id| free.mark(id));
+        }
+        Ok(FreePages { pages, free })
+    }
+}
+
+/// Which pages are free.
+pub struct FreePages {
+    pages: u64,
+    free: Pages,
+}
+
+impl FreePages {
+    pub fn has(&self, id: u64) -> bool {
+        id < self.pages && self.free.has(id)
+    }
+}
+
 struct Check<'a, S> {
     database: &'a Database<S>,
     used: Pages,
@@ -111,9 +147,14 @@ impl<S: ReadAt> Check<'_, S> {
 
     /// Puts a page on the stack; false if it cannot be used.
     fn descend(&mut self, stack: &mut Vec<Frame>, id: u64, from: Place) -> Result<bool, Error> {
+        // Claimed before it is read: so all that is ever read is the file, once.
+        let first = if self.database.is_data(id) { self.used.claim(id, 1) } else { None };
+        if let Some(page) = first {
+            self.say(from, Damage::SharedPage { page });
+            return Ok(false);
+        }
         let Some(head) = self.found(self.database.head(id, from).map(Some))? else { return Ok(false) };
-        // Claimed before it is read whole: so all that is ever read is the file, once.
-        if let Some(page) = self.used.claim(id, head.pages()) {
+        if let Some(page) = self.used.claim(id + 1, head.pages() - 1) {
             self.say(from, Damage::SharedPage { page });
             return Ok(false);
         }
@@ -162,15 +203,14 @@ impl Pages {
         self.0[(id / 64) as usize] & (1 << (id % 64)) != 0
     }
 
-    /// Marks pages that are all inside of the file; answers with the first that was marked already.
+    fn mark(&mut self, id: u64) {
+        self.0[(id / 64) as usize] |= 1 << (id % 64);
+    }
+
+    /// Marks pages that are all inside of the file, up to the first that was marked already: that is the answer.
     fn claim(&mut self, first: u64, count: u64) -> Option<u64> {
-        let mut shared = None;
-        for id in first..first + count {
-            if self.has(id) && shared.is_none() {
-                shared = Some(id);
-            }
-            self.0[(id / 64) as usize] |= 1 << (id % 64);
-        }
+        let shared = (first..first + count).find(|id| self.has(*id));
+        (first..shared.unwrap_or(first + count)).for_each(|id| self.mark(id));
         shared
     }
 }

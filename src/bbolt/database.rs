@@ -113,12 +113,29 @@ impl<S: ReadAt> Database<S> {
         self.root().bucket(name)
     }
 
+    /// The first bytes of a page that counts, whatever it is.
+    pub fn header(&self, id: u64) -> Result<Header, Error> {
+        let place = Place { page: id, offset: id.saturating_mul(u64::from(self.format.page_size)) };
+        if id >= self.meta.pages {
+            return Err(place.damaged(Damage::OutOfBounds { to: id, pages: self.meta.pages }));
+        }
+        let mut bytes = [0; HEADER_BYTES];
+        self.source.read_at(place.offset, &mut bytes).map_err(|error| place.io(error))?;
+        Ok(Header::decode(self.format.order, &bytes))
+    }
+
     pub(super) fn root_place(&self) -> Place {
         Place { page: self.meta_page, offset: self.meta_page * u64::from(self.format.page_size) + 32 }
     }
 
-    fn is_data(&self, id: u64) -> bool {
+    /// Neither a meta page nor beyond the end.
+    pub(super) fn is_data(&self, id: u64) -> bool {
         id >= 2 && id < self.meta.pages
+    }
+
+    /// Pages but the metas.
+    pub(super) fn data_pages(&self) -> u64 {
+        self.meta.pages - 2
     }
 
     pub(super) fn place_of(&self, id: u64) -> Place {

@@ -42,6 +42,10 @@ pub enum Damage {
     Truncated { len: u64, pages: u64, wanted: u128 },
     #[error("it refers to page {to}, but pages of data are 2 to {last}", last = pages.saturating_sub(1))]
     OutOfBounds { to: u64, pages: u64 },
+    #[error("the first meta page has no magic number")]
+    NoMagic,
+    #[error("the page size {found} is no power of two from {PAGE_BYTES_MIN} to {PAGE_BYTES_MAX}")]
+    PageSize { found: u32 },
     #[error("it says that it is page {found}")]
     WrongId { found: u64 },
     #[error("it is no {wanted} page: its flags are {flags:#06x}")]

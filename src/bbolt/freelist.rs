@@ -9,8 +9,9 @@
 
 use super::database::Database;
 use super::error::{Damage, Error, Place};
+use super::format::ByteOrder;
 use super::meta::NO_FREELIST;
-use super::page::{FREELIST_FLAG, HEADER_BYTES};
+use super::page::{FREELIST_FLAG, HEADER_BYTES, Header};
 use super::source::ReadAt;
 
 const ID_BYTES: usize = 8;
@@ -36,16 +37,20 @@ impl<S: ReadAt> Database<S> {
             return Err(place.plus(8).damaged(Damage::WrongKind { wanted: "free list", flags: header.flags }));
         }
         let pages = head.pages();
-        let bytes = self.body(head)?;
-        let (count, start) = match header.count {
-            0xFFFF => (order.u64(&bytes, HEADER_BYTES), HEADER_BYTES + ID_BYTES),
-            count => (u64::from(count), HEADER_BYTES),
-        };
-        let room = (bytes.len() - start) / ID_BYTES;
-        if count > room as u64 {
-            return Err(place.plus(10).damaged(Damage::TooManyElements { count, size: bytes.len() as u64 }));
-        }
-        let ids = (0..count as usize).map(|index| order.u64(&bytes, start + index * ID_BYTES)).collect();
+        let ids = numbers(order, place, &self.body(head)?)?;
         Ok(Some(FreeList { place, pages, ids }))
     }
+}
+
+/// The numbers in a whole page of the list.
+pub(super) fn numbers(order: ByteOrder, place: Place, page: &[u8]) -> Result<Vec<u64>, Error> {
+    let (count, start) = match Header::decode(order, page).count {
+        0xFFFF => (order.u64(page, HEADER_BYTES), HEADER_BYTES + ID_BYTES),
+        count => (u64::from(count), HEADER_BYTES),
+    };
+    let room = (page.len() - start) / ID_BYTES;
+    if count > room as u64 {
+        return Err(place.plus(10).damaged(Damage::TooManyElements { count, size: page.len() as u64 }));
+    }
+    Ok((0..count as usize).map(|index| order.u64(page, start + index * ID_BYTES)).collect())
 }

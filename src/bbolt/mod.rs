@@ -15,7 +15,7 @@
 //! long, and a walk visits no page twice.
 //! Invariant: a written file has no free page, and every branch page has two children or more, which bbolt relies on when it deletes.
 //! Files: `format` numbers and their order, `meta` and `page` the bytes, `source` where they come from, `database` and `bucket` the
-//! reader, `walk` the way through a tree, `check` and `freelist` the whole file at once, `pack` which entry goes to which page, `write`
+//! reader, `walk` the way through a tree, `check` and `freelist` the whole file at once, `raw` single pages of a file that may not open, `pack` which entry goes to which page, `write`
 //! the two passes, `error` what is said of a bad file.
 //! Does not change a file, lock it, or know what etcd keeps in it.
 
@@ -28,18 +28,21 @@ mod freelist;
 mod meta;
 mod pack;
 mod page;
+mod raw;
 mod source;
 #[cfg(test)]
 mod tests;
 mod walk;
 mod write;
 
-pub use bucket::{Bucket, Item};
-pub use check::Finding;
+pub use bucket::{Bucket, Item, VisitEntry};
+pub use check::{Finding, FreePages};
 pub use database::Database;
 pub use error::{Damage, Error};
 pub use format::{ByteOrder, Format, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use meta::{Meta, NO_FREELIST};
 pub use page::{Header, Kind, Page};
+pub use raw::{Contents, Raw, RawPage};
 pub use source::{Prefix, ReadAt};
+pub use walk::VisitPage;
 pub use write::{Plan, Sizer, Writer};

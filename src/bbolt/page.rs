@@ -191,6 +191,12 @@ impl Page {
         self.order.u64(&self.bytes, HEADER_BYTES + index * ELEMENT_BYTES + 8)
     }
 
+    /// Bytes up to the end of the last element.
+    pub fn used(&self) -> usize {
+        let last = self.count.checked_sub(1).map(|last| self.element(last));
+        last.map_or(HEADER_BYTES, |last| last.start + last.key + last.value)
+    }
+
     pub(super) fn order(&self) -> ByteOrder {
         self.order
     }

@@ -18,6 +18,12 @@ use super::source::ReadAt;
 /// A sound tree has two children or more per branch, so it is never nearly as deep.
 pub(super) const DEPTH_MAX: usize = 64;
 
+/// What a walk does with an element of a leaf.
+pub(super) type VisitElement<'a> = dyn FnMut(&Page, usize) -> Result<ControlFlow<()>, Error> + 'a;
+
+/// What is done with a page, and how deep it is.
+pub type VisitPage<'a> = dyn FnMut(&Page, usize) -> Result<(), Error> + 'a;
+
 pub(super) struct Frame {
     pub page: Page,
     /// The element that is looked at.
@@ -32,16 +38,11 @@ pub(super) struct Walk<'a, S> {
 
 impl<'a, S: ReadAt> Walk<'a, S> {
     pub fn new(database: &'a Database<S>) -> Self {
-        Walk { database, stack: Vec::new(), pages_left: database.meta().pages }
+        Walk { database, stack: Vec::new(), pages_left: database.data_pages() }
     }
 
     /// Visits the elements of the leaves below `root` from the first key that is not below `from`.
-    pub fn run(
-        &mut self,
-        root: Page,
-        from: &[u8],
-        visit: &mut dyn FnMut(&Page, usize) -> Result<ControlFlow<()>, Error>,
-    ) -> Result<(), Error> {
+    pub fn run(&mut self, root: Page, from: &[u8], visit: &mut VisitElement<'_>) -> Result<(), Error> {
         self.push(root, from)?;
         while let Some(frame) = self.stack.last_mut() {
             if frame.index >= frame.page.count() {
@@ -67,6 +68,25 @@ impl<'a, S: ReadAt> Walk<'a, S> {
                     self.push(page, from)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Visits the pages below `root`, each before those under it, with how deep it is.
+    pub fn pages(&mut self, root: Page, visit: &mut VisitPage<'_>) -> Result<(), Error> {
+        visit(&root, 0)?;
+        self.push(root, b"")?;
+        while let Some(frame) = self.stack.last() {
+            if frame.page.kind() == Kind::Leaf || frame.index >= frame.page.count() {
+                self.stack.pop();
+                if let Some(above) = self.stack.last_mut() {
+                    above.index += 1;
+                }
+                continue;
+            }
+            let page = self.load(frame.page.child(frame.index), frame.page.child_place(frame.index))?;
+            visit(&page, self.stack.len())?;
+            self.push(page, b"")?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 
 use super::format::{Format, KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use super::meta::{Meta, NO_FREELIST};
+use super::meta::{Meta, NO_FREELIST, VERSION};
 use super::pack::{Nowhere, Packer, Run, Sink};
 
 /// The first pass.
@@ -145,8 +145,10 @@ impl<W: io::Write> Writer<W> {
         }
         for (id, txid) in [(0, 2), (1, 1)] {
             let page_size = format.page_size;
-            let meta = Meta { page_size, flags: 0, root, sequence: 0, freelist: NO_FREELIST, pages, txid, checksum: 0 };
-            self.packer.sink.put(&meta.encode(id, format.order), 1)?;
+            let meta = Meta { version: VERSION, page_size, flags: 0, root, sequence: 0, freelist: NO_FREELIST, pages, txid, checksum: 0 };
+            let mut page = meta.encode(id, format.order);
+            page.resize(format.page_bytes(), 0);
+            self.packer.sink.put(&page, 1)?;
         }
         Ok(())
     }

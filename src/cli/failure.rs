@@ -46,6 +46,11 @@ impl Failure {
         Failure::new(128, message)
     }
 
+    /// A command that was run in between ended with this code.
+    pub fn of_command(code: u8, message: impl Display) -> Failure {
+        Failure::new(code, message)
+    }
+
     /// The failure has been told already.
     pub fn told() -> Failure {
         Failure { code: 1, message: None, advice: String::new() }
@@ -54,6 +59,11 @@ impl Failure {
     pub fn with_advice(mut self, advice: impl Into<String>) -> Failure {
         self.advice = advice.into();
         self
+    }
+
+    /// What went wrong, for a failure of another kind.
+    pub fn into_message(self) -> String {
+        self.message.unwrap_or_default()
     }
 
     pub fn report(self) -> ExitCode {

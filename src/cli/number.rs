@@ -24,13 +24,26 @@ pub fn parse_flag(text: &str) -> Result<i64, String> {
         Some(digits) => ("-", digits),
         None => ("", text),
     };
-    let radix = match digits.get(..2).map(str::to_ascii_lowercase).as_deref() {
-        Some("0x") => 16,
-        Some("0o") => 8,
-        Some("0b") => 2,
-        _ => return parse(text, 10),
+    match prefixed(digits) {
+        Some((digits, radix)) => parse(&format!("{sign}{digits}"), radix),
+        None => parse(text, 10),
+    }
+}
+
+/// The same of a flag that takes no sign.
+pub fn parse_unsigned(text: &str) -> Result<u64, String> {
+    let (digits, radix) = prefixed(text).unwrap_or((text, 10));
+    u64::from_str_radix(digits, radix).map_err(|e| wrong("ParseUint", text, &e))
+}
+
+fn prefixed(digits: &str) -> Option<(&str, u32)> {
+    let radix = match digits.get(..2)?.to_ascii_lowercase().as_str() {
+        "0x" => 16,
+        "0o" => 8,
+        "0b" => 2,
+        _ => return None,
     };
-    parse(&format!("{sign}{}", &digits[2..]), radix)
+    Some((&digits[2..], radix))
 }
 
 /// The value of a switch, in all the ways that Go takes it.
@@ -53,5 +66,7 @@ mod tests {
         assert_eq!(parse("", 10).unwrap_err(), r#"strconv.ParseInt: parsing "": invalid syntax"#);
         assert_eq!(parse("ffffffffffffffff", 16).unwrap_err(), r#"strconv.ParseInt: parsing "ffffffffffffffff": value out of range"#);
         assert_eq!((parse_flag("0x10"), parse_flag("-7")), (Ok(16), Ok(-7)));
+        assert_eq!((parse_unsigned("0x10"), parse_unsigned("7")), (Ok(16), Ok(7)));
+        assert_eq!(parse_unsigned("-3").unwrap_err(), r#"strconv.ParseUint: parsing "-3": invalid syntax"#);
     }
 }

@@ -11,10 +11,10 @@ use tonic::{Code, Status};
 use super::{Client, Error};
 use crate::wire::etcdserverpb::{
     AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DefragmentRequest, DefragmentResponse, DeleteRangeRequest,
-    DeleteRangeResponse, HashKvRequest, HashKvResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseLeasesRequest, LeaseLeasesResponse,
-    LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, MemberListRequest, MemberListResponse,
-    MoveLeaderRequest, MoveLeaderResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, RangeStreamResponse, StatusRequest,
-    StatusResponse, TxnRequest, TxnResponse, request_op::Request,
+    DeleteRangeResponse, DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, LeaseGrantRequest, LeaseGrantResponse,
+    LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+    MemberListRequest, MemberListResponse, MoveLeaderRequest, MoveLeaderResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
+    RangeStreamResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse, request_op::Request,
 };
 
 /// Pause before an unavailable member's call goes to the next one.
@@ -60,6 +60,7 @@ calls! {
     StatusRequest -> StatusResponse, "/etcdserverpb.Maintenance/Status", |_| true;
     HashKvRequest -> HashKvResponse, "/etcdserverpb.Maintenance/HashKV", |_| true;
     MoveLeaderRequest -> MoveLeaderResponse, "/etcdserverpb.Maintenance/MoveLeader", |_| true;
+    DowngradeRequest -> DowngradeResponse, "/etcdserverpb.Maintenance/Downgrade", |_| false;
     DefragmentRequest -> DefragmentResponse, "/etcdserverpb.Maintenance/Defragment", |_| false;
 }
 

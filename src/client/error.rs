@@ -98,7 +98,7 @@ pub(super) fn is_timeout(status: &Status) -> bool {
 }
 
 /// An error and its causes, the outermost first, none said twice.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -6,7 +6,8 @@
 //!    +---- Unavailable: the next endpoint, calls that may be repeated only (ERR-10)
 //!    +---- token refused: authenticate, once more (CLI-8)
 //!
-//! `call` is one request with its answer, `watch` and `keep_alive` are the two streams that outlive a connection.
+//! `call` is one request with its answer, `watch` and `keep_alive` are the two streams that outlive a connection, `recipes` what is
+//! made of these.
 //! Writes: nothing on disk. Reads: certificate files, the table of errors. Sole owner of its connections.
 //! Does not print; whoever opens it may pass a `Notice` to hear that no member can be reached.
 
@@ -16,6 +17,8 @@ pub mod endpoint;
 pub mod error;
 pub mod keep_alive;
 pub mod key_range;
+pub mod recipes;
+pub mod snapshot;
 pub mod tls;
 pub mod watch;
 

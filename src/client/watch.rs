@@ -57,10 +57,19 @@ struct Watcher {
 }
 
 impl Watches {
-    /// Starts the task; it ends with the value.
+    /// Starts the task; it ends with the value. The watchers end when the member loses its leader (WAT-23).
     pub fn open(client: Arc<Client>) -> Watches {
+        Watches::start(client, true)
+    }
+
+    /// The same for watchers that wait for a leader to come back.
+    pub fn patient(client: Arc<Client>) -> Watches {
+        Watches::start(client, false)
+    }
+
+    fn start(client: Arc<Client>, require_leader: bool) -> Watches {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let task = tokio::spawn(Task { client, commands, watchers: Vec::new() }.run());
+        let task = tokio::spawn(Task { client, commands, watchers: Vec::new(), require_leader }.run());
         Watches { commands: sender, task }
     }
 
@@ -88,6 +97,7 @@ struct Task {
     commands: mpsc::Receiver<Command>,
     /// In the order of creation.
     watchers: Vec<Watcher>,
+    require_leader: bool,
 }
 
 enum Input {
@@ -126,7 +136,8 @@ impl Task {
             watcher.id = None;
             requests.try_send(create(watcher)).expect("there is room for each watcher");
         }
-        let stream = self.client.bidirectional(connection.channel.clone(), receiver, "/etcdserverpb.Watch/Watch", true).await;
+        let stream =
+            self.client.bidirectional(connection.channel.clone(), receiver, "/etcdserverpb.Watch/Watch", self.require_leader).await;
         let ended = match stream {
             Ok(stream) => self.serve_messages(stream, &requests).await,
             Err(status) => Err(status),

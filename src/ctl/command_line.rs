@@ -9,8 +9,9 @@ use std::ffi::OsString;
 use clap::{Args, Subcommand};
 
 use super::{
-    Failure, alarm::Alarm, compaction::Compaction, defrag::Defrag, del::Del, endpoint::Endpoint, get::Get, lease::Lease, member::Member,
-    move_leader::MoveLeader, options::Options, put::Put, settings, txn::Txn, watch::Watch, watch_lines,
+    Failure, alarm::Alarm, check::Check, compaction::Compaction, defrag::Defrag, del::Del, downgrade::Downgrade, elect::Elect,
+    endpoint::Endpoint, get::Get, lease::Lease, lock::Lock, make_mirror::MakeMirror, member::Member, move_leader::MoveLeader,
+    options::Options, put::Put, settings, snapshot::Snapshot, txn::Txn, watch::Watch, watch_lines,
 };
 use crate::cli::{self, Completion, Tool, Version, first_line};
 
@@ -28,6 +29,12 @@ pub enum Command {
     Endpoint(Endpoint),
     Member(Member),
     MoveLeader(MoveLeader),
+    Downgrade(Downgrade),
+    Lock(Lock),
+    Elect(Elect),
+    Check(Check),
+    MakeMirror(MakeMirror),
+    Snapshot(Snapshot),
     Completion(Completion),
     Options(Options),
     Version(Version),
@@ -42,8 +49,9 @@ pub const TOOL: Tool = Tool {
     flags: &settings::FLAGS,
     groups: &[
         ("Key-value commands", &["compaction", "del", "get", "lease", "put", "txn", "watch"]),
-        ("Cluster maintenance commands", &["alarm", "defrag", "endpoint", "member", "move-leader"]),
-        ("Utility commands", &["completion", "help", "options", "version"]),
+        ("Cluster maintenance commands", &["alarm", "defrag", "downgrade", "endpoint", "member", "move-leader", "snapshot"]),
+        ("Concurrency commands", &["elect", "lock"]),
+        ("Utility commands", &["check", "completion", "help", "make-mirror", "options", "version"]),
     ],
     hint: OPTIONS_HINT,
     hint_short: ", 'etcdctl options' for the global ones",

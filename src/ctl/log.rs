@@ -1,4 +1,4 @@
-//! Warnings as etcd's tools write them: one JSON line on stderr, so that the answer on stdout stays clean.
+//! What a command does, and warnings, as etcd's tools write them: one JSON line on stderr, so that the answer on stdout stays clean.
 //!
 //! Writes: stderr. Reads: the clock.
 
@@ -6,6 +6,10 @@ use serde_json::{Map, Value};
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::clock::{Clock, SystemClock};
+
+pub fn info(message: &str, fields: &[(&str, &str)]) {
+    write("info", message, fields);
+}
 
 pub fn warn(message: &str, fields: &[(&str, &str)]) {
     write("warn", message, fields);

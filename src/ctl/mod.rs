@@ -8,20 +8,30 @@
 //! What a script may parse is etcd's, byte for byte; help texts are our own.
 
 mod alarm;
+mod check;
 mod command_line;
 mod compaction;
 mod defrag;
 mod del;
+mod downgrade;
+mod elect;
 mod endpoint;
 mod get;
+mod interrupt;
 mod lease;
+mod load;
+mod lock;
 mod log;
+mod make_mirror;
 mod member;
 mod move_leader;
 mod options;
 mod put;
+mod resident;
 mod session;
 mod settings;
+mod snapshot;
+mod snapshot_file;
 mod txn;
 mod txn_lines;
 mod watch;
@@ -73,6 +83,12 @@ async fn command(args: Vec<OsString>) -> Result<(), Failure> {
         Command::Endpoint(endpoint) => endpoint.run(session()).await,
         Command::Member(member) => member.run(session()).await,
         Command::MoveLeader(move_leader) => move_leader.run(session()).await,
+        Command::Downgrade(downgrade) => downgrade.run(session()).await,
+        Command::Lock(lock) => lock.run(session()).await,
+        Command::Elect(elect) => elect.run(session()).await,
+        Command::Check(check) => check.run(session()).await,
+        Command::MakeMirror(make_mirror) => make_mirror.run(session()).await,
+        Command::Snapshot(snapshot) => snapshot.run(session()).await,
         Command::Completion(completion) => completion.run(&TOOL),
         Command::Options(_) => options::run(),
         Command::Version(version) => version.run(&TOOL),

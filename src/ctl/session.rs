@@ -72,6 +72,12 @@ impl<'a> Session<'a> {
         Ok(Some(self.resolved()?.settings.duration("command-timeout")))
     }
 
+    /// When a command that takes as long as it takes has to end, by `now`; None unless a timeout was asked for.
+    pub fn deadline(&self) -> Result<Option<Duration>, Failure> {
+        let settings = &self.resolved()?.settings;
+        Ok(settings.is_set("command-timeout").then(|| self.now() + settings.duration("command-timeout")))
+    }
+
     pub fn style(&self) -> Result<Style, Failure> {
         Ok(self.resolved()?.style)
     }
@@ -97,7 +103,7 @@ pub fn print(style: Style, answer: Answer<'_>) -> Result<(), Failure> {
     }
 }
 
-async fn open(options: Options) -> Result<Arc<Client>, Failure> {
+pub async fn open(options: Options) -> Result<Arc<Client>, Failure> {
     Client::open(options).await.map_err(|error| match error {
         Error::Options(_) => Failure::bad_args(error),
         _ => Failure::bad_connection(error),
@@ -145,14 +151,20 @@ fn auth(settings: &Settings) -> Result<Option<Auth>, Failure> {
     if !token.is_empty() {
         return Ok(Some(Auth::Token(token)));
     }
+    password_auth("Password: ", &user, &password)
+}
+
+/// A name and its password, which `prompt` asks for if it was not given.
+pub fn password_auth(prompt: &str, user: &str, password: &str) -> Result<Option<Auth>, Failure> {
     if user.is_empty() {
         return Ok(None);
     }
+    let (user, password) = (user.to_owned(), password.to_owned());
     let (name, password) = match user.split_once(':') {
         _ if !password.is_empty() => (user, password),
         Some((name, password)) => (name.to_owned(), password.to_owned()),
         None => {
-            let password = rpassword::prompt_password("Password: ");
+            let password = rpassword::prompt_password(prompt);
             (
                 user,
                 password.map_err(|e| {

@@ -60,12 +60,14 @@ pub fn conflict(variable: &str) -> Failure {
 pub struct Settings {
     values: BTreeMap<&'static str, String>,
     given: Vec<&'static str>,
+    /// By a variable.
+    inherited: Vec<&'static str>,
 }
 
 impl Settings {
     /// `also_known`: variables that only some commands have.
     pub fn resolve(matches: &ArgMatches, variables: &[(String, String)], also_known: &[&str]) -> Result<Settings, Failure> {
-        let mut settings = Settings { values: BTreeMap::new(), given: Vec::new() };
+        let mut settings = Settings { values: BTreeMap::new(), given: Vec::new(), inherited: Vec::new() };
         for flag in &FLAGS {
             let values: Vec<String> = matches.get_many::<String>(flag.name).map(|v| v.cloned().collect()).unwrap_or_default();
             if matches.value_source(flag.name) == Some(ValueSource::CommandLine) {
@@ -94,7 +96,10 @@ impl Settings {
             return Ok(());
         }
         match flag.kind.check(value) {
-            Ok(()) => drop(self.values.insert(flag.name, value.to_owned())),
+            Ok(()) => {
+                self.values.insert(flag.name, value.to_owned());
+                self.inherited.push(flag.name);
+            }
             Err(reason) => log::warn(
                 "environment variable ignored, its value cannot be used",
                 &[("environment-variable", &format!("{variable}={value}")), ("error", &reason)],
@@ -117,6 +122,11 @@ impl Settings {
 
     pub fn is_given(&self, name: &str) -> bool {
         self.given.contains(&name)
+    }
+
+    /// By its flag or its variable.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.is_given(name) || self.inherited.contains(&name)
     }
 
     pub fn is_on(&self, name: &str) -> bool {

@@ -3,7 +3,7 @@
 //! ```text
 //!   client listener   --guard--> /version /health /livez /readyz /metrics /debug/vars   (and the JSON gateway, merged in)
 //!   metrics listener  ---------> /health /livez /readyz /metrics
-//!   peer listener     ---------> /version
+//!   peer listener     ---------> /version and what peer/ lists
 //!                                   |
 //!                                   +--Source--> the running node
 //! ```
@@ -14,6 +14,7 @@
 mod debug;
 pub mod guard;
 mod health;
+pub mod peer;
 mod probe;
 
 use std::sync::Arc;
@@ -112,8 +113,7 @@ impl Pages {
         self.probes().fallback(not_found)
     }
 
-    /// `/version` alone, for peer listeners.
-    pub fn version(&self) -> Router {
+    fn version(&self) -> Router {
         let shared = Arc::clone(&self.shared);
         Router::new().route("/version", any(move |method: Method| async move { get_only(&method).unwrap_or_else(|| version(&shared)) }))
     }

@@ -17,7 +17,13 @@ struct State {
     read: Result<(), String>,
 }
 
-struct Fake(Mutex<State>);
+pub(super) struct Fake(Mutex<State>);
+
+impl Fake {
+    pub(super) fn healthy() -> Fake {
+        Fake(Mutex::new(State { alarms: Vec::new(), has_leader: true, is_learner: false, read: Ok(()) }))
+    }
+}
 
 impl Source for Fake {
     fn release(&self) -> String {
@@ -58,7 +64,7 @@ struct Site {
 
 impl Site {
     fn new() -> Site {
-        let source = Arc::new(Fake(Mutex::new(State { alarms: Vec::new(), has_leader: true, is_learner: false, read: Ok(()) })));
+        let source = Arc::new(Fake::healthy());
         let registry = Registry::default();
         registry.process();
         let pages = Pages::new(source.clone(), &registry, vec!["etcd".to_owned(), "--name=a".to_owned()]);

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha1::{Digest, Sha1};
 
-use crate::wire::etcdserverpb;
+use crate::wire::{etcdserverpb, raftpb};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
@@ -28,6 +28,16 @@ impl Member {
     /// A member that takes part from the start: its id depends on the token, not on the time (MEM-10).
     pub fn founding(name: &str, peer_urls: &[String], token: &str) -> Member {
         Member { id: member_id(peer_urls, token, None), peer_urls: sorted(peer_urls), name: name.into(), ..Member::default() }
+    }
+
+    /// The change that makes this member a voter of a group that is founded (BST-5, FMT-4).
+    pub fn founding_change(&self) -> raftpb::ConfChange {
+        raftpb::ConfChange {
+            id: None,
+            r#type: Some(raftpb::ConfChangeType::ConfChangeAddNode.into()),
+            node_id: Some(self.id),
+            context: Some(go_json(self).expect("a member has a JSON form").into()),
+        }
     }
 
     /// A member has started once it has published its name.

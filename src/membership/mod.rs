@@ -267,6 +267,11 @@ impl Cluster {
         self.state.read().members.values().cloned().collect()
     }
 
+    /// The member list as peers are told of it, in Go's JSON (HTP-11).
+    pub fn members_json(&self) -> String {
+        json(&self.members())
+    }
+
     pub fn member(&self, id: u64) -> Option<Member> {
         self.state.read().members.get(&id).cloned()
     }

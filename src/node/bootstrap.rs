@@ -17,6 +17,7 @@ use super::applier::Applier;
 use super::metrics::Metrics;
 use super::open::{Opened, open};
 use super::pipeline::{self, Pipeline};
+use super::snapshot::SNAPSHOTS_MAX;
 use super::space::Space;
 use super::takeover::{self, TakeoverError};
 use super::waiters::{Mailbox, first_request_id};
@@ -94,6 +95,8 @@ pub enum StartError {
     Founding(String),
     #[error("the cluster version {0} of this data is newer than this release; run the release that wrote it")]
     Downgrade(String),
+    #[error("the state in {} is that of a member of a cluster of {voters}: clusters of several members are not built yet", dir.display())]
+    SeveralVoters { dir: PathBuf, voters: usize },
     #[error("the log's first record cannot be read: {0}")]
     Metadata(prost::DecodeError),
     #[error("raft refused the log: {0}")]
@@ -181,6 +184,7 @@ pub fn start(
         leadership: tokio::sync::watch::Sender::default(),
         defragmenting: AtomicBool::new(false),
         defragment_turn: Mutex::new(()),
+        snapshots: Arc::new(tokio::sync::Semaphore::new(SNAPSHOTS_MAX)),
         threads: Mutex::new(threads),
         _lock: lock,
     }))

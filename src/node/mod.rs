@@ -26,6 +26,7 @@ mod read_txn;
 mod reads;
 mod seat;
 mod shared;
+mod snapshot;
 mod space;
 mod stage;
 pub mod takeover;
@@ -49,6 +50,7 @@ pub use open::{Opened, open};
 pub use pipeline::Pipeline;
 pub use proposals::Field;
 pub use seat::Seat;
+pub use snapshot::{Piece, Pieces};
 
 use crate::clock::Clock;
 use crate::lease::{Deadlines, Leases};
@@ -80,6 +82,8 @@ pub struct Node {
     defragmenting: AtomicBool,
     /// Held by the one defragmentation under way; the next waits for it.
     defragment_turn: Mutex<()>,
+    /// One permit for each snapshot under way.
+    snapshots: Arc<tokio::sync::Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held for as long as the member may write: a second process waits for it.
     _lock: std::fs::File,

@@ -85,6 +85,14 @@ async fn follow_leadership(seat: Seat) {
     }
 }
 
+/// What a caller is told whose command was not applied in time (PRP-3): one that `began` shortly before the leader was elected
+/// most likely had it with the leader before. A sole voter is a quorum of its own; of a lost connection to the leader, or of a
+/// leader to its quorum, nothing can be told before there are peers.
+fn timed_out(began: Duration, elected: Duration, election: Duration) -> Error {
+    let is_before_this_leader = began < elected && elected < began + 2 * election;
+    if is_before_this_leader { Error::TimeoutDueToLeaderFail } else { Error::Timeout }
+}
+
 /// Runs on one runtime for as long as the node lives.
 pub async fn run(seat: Seat) {
     tokio::spawn(follow_leadership(seat.clone()));
@@ -98,8 +106,9 @@ pub async fn run(seat: Seat) {
             return;
         }
         let now = seat.node.clock.now();
+        let (elected, options) = (seat.node.pipeline.marks.elected(), &seat.node.options);
         for mailbox in &seat.node.pipeline.mailboxes {
-            mailbox.expire(now, Error::Timeout);
+            mailbox.expire(now, |deadline| timed_out(deadline.saturating_sub(options.request_timeout), elected, options.election));
         }
         // In a task of its own: on a full disk a look may wait for a reply, and the end of that wait comes from the lines above.
         if look.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -151,5 +160,22 @@ pub async fn raise_no_space(seat: &Seat) {
     let command = InternalRaftRequest { alarm: Some(alarm), ..Default::default() };
     if let Err(error) = seat.propose(command).await {
         tracing::warn!(error = %error, "the NOSPACE alarm could not be raised");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_began_shortly_before_the_leader_was_elected_was_lost_with_the_leader_before() {
+        let told =
+            |began: u64, elected: u64| timed_out(Duration::from_millis(began), Duration::from_millis(elected), Duration::from_secs(1));
+        for (began, elected) in [(5_000, 5_001), (5_000, 6_999)] {
+            assert_eq!(told(began, elected), Error::TimeoutDueToLeaderFail, "{began} {elected}");
+        }
+        for (began, elected) in [(5_000, 0), (5_000, 5_000), (5_000, 4_999), (5_000, 7_000)] {
+            assert_eq!(told(began, elected), Error::Timeout, "{began} {elected}");
+        }
     }
 }

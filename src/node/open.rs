@@ -66,6 +66,11 @@ pub fn open(options: &Options, engine: Arc<dyn Engine>, fs: Arc<dyn FileSystem>,
         "opened the log"
     );
     let machine = open_state(options, engine, identity)?;
+    // A restore may make the data directory of a member of several; that such a group cannot be run is said here.
+    let voters = machine.conf_state().voters.len();
+    if voters > 1 {
+        return Err(StartError::SeveralVoters { dir: options.db_dir(), voters });
+    }
     let driver = open_driver(options, identity.member_id, (applied, applied_term), &replay, &machine)?;
     Ok(Opened { log: LogStage::new(wal), machine, driver, identity })
 }
@@ -75,13 +80,7 @@ fn found(fs: Arc<dyn FileSystem>, options: &Options, log_options: wal::Options) 
     let member = Member::founding(&options.name, &options.advertise_peer_urls, &options.cluster_token);
     let cluster_id = membership::cluster_id(&[member.id]);
     let metadata = etcdserverpb::Metadata { node_id: Some(member.id), cluster_id: Some(cluster_id) }.encode_to_vec();
-    let context = membership::go_json(&member).map_err(|error| StartError::Raft(error.to_string()))?;
-    let change = raftpb::ConfChange {
-        id: None,
-        r#type: Some(raftpb::ConfChangeType::ConfChangeAddNode.into()),
-        node_id: Some(member.id),
-        context: Some(context.into()),
-    };
+    let change = member.founding_change();
     let entry = wal::LogEntry { kind: raftpb::EntryType::EntryConfChange, term: 1, index: 1, data: Bytes::from(change.encode_to_vec()) };
     // Crash: there is no log, or one that founds the group.
     Wal::create_with(fs, &options.wal_dir, &metadata, &[entry], wal::HardState { term: 1, vote: 0, commit: 1 }, log_options)?;

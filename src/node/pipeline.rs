@@ -316,6 +316,7 @@ impl Pipeline {
         let old = self.marks.status();
         if status.leader != old.leader && status.leader != 0 {
             self.metrics.leader_changes.inc();
+            self.marks.set_elected(self.clock.now());
             tracing::info!("raft.node: {:x} elected leader {:x} at term {}", self.options.member_id, status.leader, status.term);
         }
         if status.role != old.role {

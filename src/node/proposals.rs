@@ -73,9 +73,9 @@ impl Seat {
             return Err(if self.node.is_stopping() { Error::Stopped } else { Error::RequestTooManyRequests });
         }
         match reply.await {
-            Ok(Err(Error::Timeout)) => {
+            Ok(Err(late @ (Error::Timeout | Error::TimeoutDueToLeaderFail))) => {
                 self.node.pipeline.metrics.proposals_failed.inc();
-                Err(Error::Timeout)
+                Err(late)
             }
             Ok(reply) => reply,
             Err(_) => Err(Error::Stopped),

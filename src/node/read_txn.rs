@@ -1,5 +1,7 @@
 //! A transaction that only reads, answered from the published state without an entry in the log (TXN-16).
 
+use std::sync::Arc;
+
 use super::seat::Seat;
 use crate::mvcc::RangeError;
 use crate::state_machine::read;
@@ -9,11 +11,12 @@ use crate::wire::hot;
 
 impl Seat {
     /// The response's header holds the revision only.
-    pub async fn read_txn(&self, request: TxnRequest) -> Result<hot::TxnResponse, Error> {
+    pub async fn read_txn(&self, request: &Arc<TxnRequest>) -> Result<hot::TxnResponse, Error> {
         let reader = self.node.reader.clone();
-        let done = if is_small(&request) {
-            read::read(&reader, &request)
+        let done = if is_small(request) {
+            read::read(&reader, request)
         } else {
+            let request = request.clone();
             match tokio::task::spawn_blocking(move || read::read(&reader, &request)).await {
                 Ok(done) => done,
                 Err(_) => return Err(Error::Stopped),

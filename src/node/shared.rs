@@ -3,6 +3,7 @@
 //! Writes: the driver (raft status), the applier (applied), each alone. Reads: everybody.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -15,6 +16,8 @@ pub struct Watermarks {
     applied: AtomicU64,
     applied_term: AtomicU64,
     offered: AtomicI64,
+    /// When the present leader was first heard of, in nanoseconds of the clock; 0 before any was.
+    elected: AtomicU64,
     status: watch::Sender<Status>,
     /// The revision that the physical compaction has reached.
     swept: watch::Sender<i64>,
@@ -28,6 +31,7 @@ impl Watermarks {
             applied: AtomicU64::new(applied.0),
             applied_term: AtomicU64::new(applied.1),
             offered: AtomicI64::new(0),
+            elected: AtomicU64::new(0),
             status: watch::Sender::new(Status::default()),
             swept: watch::Sender::new(0),
         }
@@ -43,6 +47,16 @@ impl Watermarks {
             *old = status;
             woken
         });
+    }
+
+    /// A leader was elected, as far as this member knows.
+    pub fn set_elected(&self, now: Duration) {
+        self.elected.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// When the present leader was elected.
+    pub fn elected(&self) -> Duration {
+        Duration::from_nanos(self.elected.load(Ordering::Acquire))
     }
 
     pub fn set_applied(&self, (index, term): (u64, u64)) {

@@ -98,13 +98,15 @@ impl Mailbox {
         }
     }
 
-    /// Answers `timeout` to every waiter whose deadline has passed (PRP-3). The command may still be applied later.
-    pub fn expire(&self, now: Duration, timeout: Error) {
+    /// Answers every waiter whose deadline has passed, with a reason found by that deadline (PRP-3). The command may still be
+    /// applied later.
+    pub fn expire(&self, now: Duration, reason: impl Fn(Duration) -> Error) {
         let mut waiting = self.waiting.lock();
         let late: Vec<u64> = waiting.iter().filter(|(_, w)| w.deadline <= now).map(|(&id, _)| id).collect();
         for id in late {
             if let Some(waiter) = waiting.remove(&id) {
-                let _ = waiter.reply.send(Err(timeout));
+                // As above.
+                let _ = waiter.reply.send(Err(reason(waiter.deadline)));
             }
         }
     }

@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use super::{
-    Answer, Health, Shown, Status,
+    Answer, Cell, Health, Shown, Status,
     simple::{alarm_name, event_name},
     text,
 };
@@ -74,7 +74,13 @@ impl Fields<'_> {
                     writeln!(self.out)?;
                 }
             }
-            Answer::MoveLeader { .. } => return Ok(Shown::Unsupported),
+            Answer::Row(columns) => columns.iter().try_for_each(|column| match &column.value {
+                Cell::Hash(hash) => self.line(column.names[1], hash),
+                Cell::Number(number) => self.line(column.names[1], number),
+                Cell::Size(bytes) => self.line(column.names[1], bytes),
+                Cell::Text(text) => self.line(column.names[1], text),
+            })?,
+            Answer::MoveLeader { .. } | Answer::Downgrade { .. } => return Ok(Shown::Unsupported),
             lease => self.lease(lease)?,
         }
         Ok(Shown::Yes)

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Health, Shown};
+use super::{Answer, Cell, Health, Shown};
 use crate::wire::{
     etcdserverpb::{
         AlarmMember, DeleteRangeResponse, HashKvResponse, Member, PutResponse, RangeResponse, ResponseHeader, ResponseOp, StatusResponse,
@@ -60,14 +60,27 @@ fn value(hex: bool, answer: Answer<'_>) -> Value {
             "members": r.members.iter().map(|m| member(m, format!("{:x}", m.id).into())).collect::<Vec<_>>(),
         }),
         Answer::MemberList(r) => Object::default().header(&r.header).list("members", &r.members, |m| member(m, omit_zero(m.id))).done(),
+        Answer::Downgrade { response, .. } => Object::default().header(&response.header).put("version", response.version.clone()).done(),
         Answer::MoveLeader { response, .. } => Object::default().header(&response.header).done(),
         Answer::Health(list) => list_or_null(list, health),
         Answer::Status(list) => list_or_null(list, |s| json!({ "Endpoint": s.endpoint, "Status": status(&s.response) })),
+        Answer::Row(columns) => {
+            columns.iter().fold(Object::default(), |object, column| object.always(column.names[2], cell(&column.value))).done()
+        }
         Answer::HashKv(list) => list_or_null(list, |h| json!({ "Endpoint": h.endpoint, "HashKV": hash_kv(&h.response) })),
     }
 }
 
 /// Fields in the order of the Go struct; `put` leaves out what is zero, as `omitempty` does.
+fn cell(cell: &Cell) -> Value {
+    match cell {
+        Cell::Hash(hash) => Value::from(*hash),
+        Cell::Number(number) => Value::from(*number),
+        Cell::Size(bytes) => Value::from(*bytes),
+        Cell::Text(text) => Value::from(text.clone()),
+    }
+}
+
 #[derive(Default)]
 struct Object(Map<String, Value>);
 

@@ -19,7 +19,7 @@ pub mod text;
 use std::io::{self, Write};
 
 use crate::wire::etcdserverpb::{
-    AlarmResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
+    AlarmResponse, DeleteRangeResponse, DowngradeResponse, HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
     LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse, MoveLeaderResponse, PutResponse, RangeResponse, StatusResponse,
     TxnResponse, WatchResponse,
 };
@@ -33,16 +33,56 @@ pub enum Answer<'a> {
     Txn(&'a TxnResponse),
     Watch(&'a WatchResponse),
     LeaseGrant(&'a LeaseGrantResponse),
-    LeaseRevoke { id: i64, response: &'a LeaseRevokeResponse },
+    LeaseRevoke {
+        id: i64,
+        response: &'a LeaseRevokeResponse,
+    },
     LeaseKeepAlive(&'a LeaseKeepAliveResponse),
-    LeaseTimeToLive { response: &'a LeaseTimeToLiveResponse, with_keys: bool },
+    LeaseTimeToLive {
+        response: &'a LeaseTimeToLiveResponse,
+        with_keys: bool,
+    },
     LeaseLeases(&'a LeaseLeasesResponse),
     Alarm(&'a AlarmResponse),
     MemberList(&'a MemberListResponse),
-    MoveLeader { from: u64, to: u64, response: &'a MoveLeaderResponse },
+    MoveLeader {
+        from: u64,
+        to: u64,
+        response: &'a MoveLeaderResponse,
+    },
+    /// `verb`: what was asked for.
+    Downgrade {
+        verb: &'static str,
+        response: &'a DowngradeResponse,
+    },
     Health(&'a [Health]),
     Status(&'a [Status]),
     HashKv(&'a [HashKv]),
+    Row(&'a [Column]),
+}
+
+/// One named value of an answer that is a single row of such.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name in a table, in the fields format, and in JSON.
+    pub names: [&'static str; 3],
+    pub value: Cell,
+}
+
+impl Column {
+    pub fn new(names: [&'static str; 3], value: Cell) -> Column {
+        Column { names, value }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Cell {
+    /// Of the two formats for people (simple, table) in hexadecimal.
+    Hash(u32),
+    Number(i64),
+    /// For people, rounded to a unit.
+    Size(u64),
+    Text(String),
 }
 
 /// Whether an endpoint could commit.

@@ -17,6 +17,7 @@ pub fn show(out: &mut dyn Write, answer: Answer<'_>) -> io::Result<Shown> {
         Answer::Txn(r) => r.encode_to_vec(),
         Answer::Watch(r) => watch(r).encode_to_vec(),
         Answer::Alarm(r) => r.encode_to_vec(),
+        Answer::Downgrade { response, .. } => response.encode_to_vec(),
         Answer::MemberList(r) => r.encode_to_vec(),
         // Quirk: of most lease answers etcd prints the header only (etcdctl/ctlv3/command/printer_protobuf.go), as its client has types of its
         // own there in which the header is embedded. Pinned by `a_lease_in_protobuf_is_its_header_only`.
@@ -24,9 +25,12 @@ pub fn show(out: &mut dyn Write, answer: Answer<'_>) -> io::Result<Shown> {
         Answer::LeaseKeepAlive(r) => r.header.unwrap_or_default().encode_to_vec(),
         Answer::LeaseTimeToLive { response, .. } => response.header.unwrap_or_default().encode_to_vec(),
         Answer::LeaseLeases(r) => r.header.unwrap_or_default().encode_to_vec(),
-        Answer::LeaseRevoke { .. } | Answer::MoveLeader { .. } | Answer::Health(_) | Answer::Status(_) | Answer::HashKv(_) => {
-            return Ok(Shown::Unsupported);
-        }
+        Answer::LeaseRevoke { .. }
+        | Answer::MoveLeader { .. }
+        | Answer::Health(_)
+        | Answer::Status(_)
+        | Answer::HashKv(_)
+        | Answer::Row(_) => return Ok(Shown::Unsupported),
     };
     out.write_all(&bytes)?;
     Ok(Shown::Yes)

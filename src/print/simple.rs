@@ -34,9 +34,10 @@ pub fn show(out: &mut dyn Write, style: Style, answer: Answer<'_>) -> io::Result
             None => writeln!(out, "memberID:{} alarm:{}", a.member_id, a.alarm),
         })?,
         Answer::MoveLeader { from, to, .. } => writeln!(out, "Leadership transferred from {from:x} to {to:x}")?,
+        Answer::Downgrade { verb, response } => writeln!(out, "Downgrade {verb} success, cluster version {}", response.version)?,
         Answer::Health(list) => list.iter().try_for_each(|h| health(out, h))?,
-        Answer::MemberList(_) | Answer::Status(_) | Answer::HashKv(_) => {
-            let sheet = table::sheet(answer).expect("these three have columns");
+        Answer::MemberList(_) | Answer::Status(_) | Answer::HashKv(_) | Answer::Row(_) => {
+            let sheet = table::sheet(answer).expect("these four have columns");
             sheet.rows.iter().try_for_each(|row| writeln!(out, "{}", row.join(", ")))?;
         }
     }

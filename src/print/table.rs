@@ -6,12 +6,12 @@ use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, Table};
 
-use super::{Answer, HashKv, Shown, Status, text};
+use super::{Answer, Cell as Value, HashKv, Shown, Status, text};
 use crate::wire::etcdserverpb::Member;
 
 /// Names of columns and the rows below them.
 pub struct Sheet {
-    pub heads: &'static [&'static str],
+    pub heads: Vec<&'static str>,
     pub rows: Vec<Vec<String>>,
 }
 
@@ -19,15 +19,15 @@ pub struct Sheet {
 pub fn sheet(answer: Answer<'_>) -> Option<Sheet> {
     Some(match answer {
         Answer::MemberList(r) => Sheet {
-            heads: &["ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"],
+            heads: vec!["ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"],
             rows: r.members.iter().map(member).collect(),
         },
         Answer::Health(list) => Sheet {
-            heads: &["ENDPOINT", "HEALTH", "TOOK", "ERROR"],
+            heads: vec!["ENDPOINT", "HEALTH", "TOOK", "ERROR"],
             rows: list.iter().map(|h| vec![h.endpoint.clone(), h.is_healthy.to_string(), h.took.clone(), h.error.clone()]).collect(),
         },
         Answer::Status(list) => Sheet {
-            heads: &[
+            heads: vec![
                 "ENDPOINT",
                 "ID",
                 "VERSION",
@@ -47,9 +47,22 @@ pub fn sheet(answer: Answer<'_>) -> Option<Sheet> {
             ],
             rows: list.iter().map(status).collect(),
         },
-        Answer::HashKv(list) => Sheet { heads: &["ENDPOINT", "HASH", "HASH REVISION"], rows: list.iter().map(hash_kv).collect() },
+        Answer::HashKv(list) => Sheet { heads: vec!["ENDPOINT", "HASH", "HASH REVISION"], rows: list.iter().map(hash_kv).collect() },
+        Answer::Row(columns) => Sheet {
+            heads: columns.iter().map(|column| column.names[0]).collect(),
+            rows: vec![columns.iter().map(|column| value(&column.value)).collect()],
+        },
         _ => return None,
     })
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Hash(hash) => format!("{hash:x}"),
+        Value::Number(number) => number.to_string(),
+        Value::Size(bytes) => text::size(*bytes),
+        Value::Text(text) => text.clone(),
+    }
 }
 
 pub fn show(out: &mut dyn Write, answer: Answer<'_>) -> io::Result<Shown> {

@@ -43,9 +43,9 @@ fn push_quoted(out: &mut String, c: char) {
 }
 
 /// Letters, marks, numbers, punctuation, symbols and the ASCII space.
-fn is_printable(c: char) -> bool {
+pub fn is_printable(c: char) -> bool {
     // The standard library escapes exactly the others, plus combining marks when they come first: hence the letter before.
-    c == '\'' || c == '"' || format!("a{c}").escape_debug().eq(['a', c])
+    matches!(c, '\'' | '"' | '\\') || format!("a{c}").escape_debug().eq(['a', c])
 }
 
 /// The bytes of a Go string literal: `"..."` with Go's escapes, or `` `...` `` taken as it is. Answers what follows it too.

@@ -8,8 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::Response;
+use tonic::body::Body;
 
+use super::log::timestamp;
+use crate::api::slow::Details;
+use crate::clock::Clock;
 use crate::metrics::{Counter, CounterVec, Registry};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,15 +121,15 @@ impl Kind {
 
 impl Call {
     /// The head of the answer is there: for a unary call that is the answer.
-    pub fn note_answer(&self, head: &HeaderMap, took: Duration, warning: Duration) {
-        match head.get("grpc-status").map(|status| status.as_bytes()) {
+    pub fn note_answer(&self, answer: &Response<Body>, took: Duration, limits: &Limits<'_>) {
+        match answer.headers().get("grpc-status").map(|status| status.as_bytes()) {
             Some(status) if status != b"0" => self.note_failure(status),
             // A stream that was opened is not handled yet.
             _ if self.kind != Unary => {}
             _ => self.succeeded.inc(),
         }
-        if self.kind == Unary && !warning.is_zero() && took > warning {
-            self.warn_slow(took);
+        if self.kind == Unary && (took > limits.warning || tracing::enabled!(tracing::Level::DEBUG)) {
+            self.tell(answer.extensions().get(), took, limits);
         }
     }
 
@@ -136,16 +140,44 @@ impl Call {
         self.handled.with_label_values(&[code, self.method, self.service, self.kind.label()]).inc();
     }
 
-    /// Quirk: etcd's own words for the line (server/etcdserver/api/v3rpc/interceptor.go).
+    /// Quirk: etcd's own words and fields (server/etcdserver/api/v3rpc/interceptor.go), for every call at the debug level; pinned by
+    /// `slow_requests_are_told_as_etcd_tells_them`.
     #[cold]
-    fn warn_slow(&self, took: Duration) {
-        tracing::warn!("response type" = format_args!("/{}/{}", self.service, self.method), "time spent" = ?took, "request stats");
+    fn tell(&self, details: Option<&Details>, took: Duration, limits: &Limits<'_>) {
+        let details = details.cloned().unwrap_or_default();
+        let start = timestamp(limits.clock.unix().saturating_sub(took));
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    "start time" = start,
+                    "time spent" = ?took,
+                    remote = limits.remote,
+                    "response type" = format_args!("/{}/{}", self.service, self.method),
+                    "request count" = details.request_count,
+                    "request size" = details.request_size,
+                    "response count" = details.response_count,
+                    "response size" = details.response_size,
+                    "request content" = &*details.content,
+                    "request stats"
+                )
+            };
+        }
+        if tracing::enabled!(tracing::Level::DEBUG) { tell!(debug) } else { tell!(warn) }
     }
+}
+
+/// When a call took long, and what is needed to say so.
+pub struct Limits<'a> {
+    pub warning: Duration,
+    pub clock: &'a dyn Clock,
+    /// The client's address.
+    pub remote: &'a str,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
     use http::HeaderValue;
 
     #[test]
@@ -153,10 +185,11 @@ mod tests {
         let registry = Registry::default();
         let calls = Calls::new(&registry);
         let put = calls.find("/etcdserverpb.KV/Put").expect("a method");
-        let mut head = HeaderMap::new();
-        put.note_answer(&head, Duration::ZERO, Duration::ZERO);
-        head.insert("grpc-status", HeaderValue::from_static("8"));
-        put.note_answer(&head, Duration::ZERO, Duration::ZERO);
+        let mut answer = Response::new(Body::empty());
+        let limits = Limits { warning: Duration::ZERO, clock: &SystemClock::default(), remote: "@" };
+        put.note_answer(&answer, Duration::ZERO, &limits);
+        answer.headers_mut().insert("grpc-status", HeaderValue::from_static("8"));
+        put.note_answer(&answer, Duration::ZERO, &limits);
         let text = registry.text();
         for code in ["OK", "ResourceExhausted"] {
             let line = format!(

@@ -1,13 +1,16 @@
 //! What a call must be like before it is dispatched: grpc-go's rules for headers and paths, in its order and words.
 //!
 //! ```text
-//!   content-type 415 -> grpc-timeout, -bin metadata 400 -> POST 405 -> path -> grpc-encoding -> client-api-version (GRP-8)
+//!   content-type 415 -> grpc-timeout, -bin metadata 400 -> POST 405 -> time is up -> path -> grpc-encoding -> client-api-version (GRP-8)
 //! ```
+
+use std::time::Duration;
 
 use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::terms::Terms;
 use crate::wire::error::Error;
 use crate::wire::service::{self, Method};
 
@@ -16,6 +19,7 @@ pub struct Call {
     pub method: Method,
     /// Its messages may be compressed.
     pub is_encoded: bool,
+    pub terms: Terms,
 }
 
 /// What one pass over the headers finds.
@@ -26,10 +30,12 @@ struct Found<'a> {
     broken: Option<String>,
     encoding: &'a [u8],
     is_version_text: bool,
+    timeout: Option<Duration>,
+    leader: Option<&'a [u8]>,
 }
 
-/// Looks at everything before the body.
-pub fn check<B>(request: &Request<B>) -> Result<Call, Box<Response<Body>>> {
+/// Looks at everything before the body. `began`: when the call arrived; `now` tells whether its time is up already.
+pub fn check<B>(request: &Request<B>, began: Duration, now: impl Fn() -> Duration) -> Result<Call, Box<Response<Body>>> {
     let found = look(request.headers());
     if !found.is_grpc {
         let status = Status::invalid_argument(format!("invalid gRPC request content-type {}", quoted(found.wrong_type)));
@@ -41,6 +47,10 @@ pub fn check<B>(request: &Request<B>) -> Result<Call, Box<Response<Body>>> {
     if request.method() != HttpMethod::POST {
         let text = format!("Received a HEADERS frame with :method {:?} which should be POST", request.method().as_str());
         return Err(abort(StatusCode::METHOD_NOT_ALLOWED, Status::internal(text)));
+    }
+    let deadline = found.timeout.map(|timeout| began.saturating_add(timeout));
+    if deadline.is_some_and(|deadline| deadline <= now()) {
+        return Err(abort(StatusCode::OK, Terms::late()));
     }
     let path = request.uri().path_and_query().map_or("", |path| path.as_str());
     let Some(method) = service::method(path) else {
@@ -54,7 +64,8 @@ pub fn check<B>(request: &Request<B>) -> Result<Call, Box<Response<Body>>> {
     if !found.is_version_text {
         return Err(abort(StatusCode::OK, Error::InvalidClientAPIVersion.status()));
     }
-    Ok(Call { method, is_encoded })
+    let requires_leader = found.leader == Some(b"true");
+    Ok(Call { method, is_encoded, terms: Terms { deadline, requires_leader } })
 }
 
 fn look(headers: &HeaderMap) -> Found<'_> {
@@ -65,11 +76,12 @@ fn look(headers: &HeaderMap) -> Found<'_> {
             "content-type" if is_grpc(value) => found.is_grpc = true,
             "content-type" => found.wrong_type = value,
             "grpc-encoding" => found.encoding = value,
-            "grpc-timeout" => {
-                if let Err(why) = check_timeout(value) {
-                    found.broken = Some(format!("malformed grpc-timeout: {why}"));
-                }
-            }
+            "grpc-timeout" => match timeout(value) {
+                Ok(timeout) => found.timeout = Some(timeout),
+                Err(why) => found.broken = Some(format!("malformed grpc-timeout: {why}")),
+            },
+            // The first one counts (GRP-8).
+            "hasleader" => found.leader = found.leader.or(Some(value)),
             "client-api-version" => found.is_version_text &= std::str::from_utf8(value).is_ok(),
             name if name.ends_with("-bin") => {
                 if let Some(at) = broken_base64(value) {
@@ -92,7 +104,7 @@ fn is_grpc(value: &[u8]) -> bool {
 }
 
 /// Up to eight digits and a unit.
-fn check_timeout(value: &[u8]) -> Result<(), String> {
+fn timeout(value: &[u8]) -> Result<Duration, String> {
     let why = |why: &str| Err(format!("transport: timeout {why}: {}", quoted(value)));
     let Some((unit, digits)) = value.split_last().filter(|(_, digits)| !digits.is_empty()) else {
         return why("string is too short");
@@ -100,13 +112,19 @@ fn check_timeout(value: &[u8]) -> Result<(), String> {
     if digits.len() > 8 {
         return why("string is too long");
     }
-    if !b"HMSmun".contains(unit) {
-        return why("unit is not recognized");
-    }
+    let unit: fn(u64) -> Duration = match unit {
+        b'H' => |hours| Duration::from_secs(hours * 3600),
+        b'M' => |minutes| Duration::from_secs(minutes * 60),
+        b'S' => Duration::from_secs,
+        b'm' => Duration::from_millis,
+        b'u' => Duration::from_micros,
+        b'n' => Duration::from_nanos,
+        _ => return why("unit is not recognized"),
+    };
     if !digits.iter().all(u8::is_ascii_digit) {
         return Err(format!("strconv.ParseUint: parsing {}: invalid syntax", quoted(digits)));
     }
-    Ok(())
+    Ok(unit(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))))
 }
 
 /// The offset that Go's decoder reports. Padded if the length is a multiple of four, else without padding.
@@ -184,8 +202,16 @@ mod tests {
 
     #[test]
     fn a_timeout_is_digits_and_a_unit() {
-        for good in ["1H", "99999999n", "0S"] {
-            assert_eq!(check_timeout(good.as_bytes()), Ok(()));
+        for (good, means) in [
+            ("1H", Duration::from_secs(3600)),
+            ("2M", Duration::from_secs(120)),
+            ("15m", Duration::from_millis(15)),
+            ("7u", Duration::from_micros(7)),
+            ("99999999n", Duration::from_nanos(99_999_999)),
+            ("0S", Duration::ZERO),
+            ("99999999H", Duration::from_secs(99_999_999 * 3600)),
+        ] {
+            assert_eq!(timeout(good.as_bytes()), Ok(means));
         }
         for (wrong, text) in [
             ("", r#"transport: timeout string is too short: """#),
@@ -194,8 +220,23 @@ mod tests {
             ("100", r#"transport: timeout unit is not recognized: "100""#),
             ("-1S", r#"strconv.ParseUint: parsing "-1": invalid syntax"#),
         ] {
-            assert_eq!(check_timeout(wrong.as_bytes()), Err(text.into()));
+            assert_eq!(timeout(wrong.as_bytes()), Err(text.into()));
         }
+    }
+
+    #[test]
+    fn a_call_whose_time_is_up_is_not_dispatched() {
+        let request = |timeout: &str, leader: &str| {
+            let builder = Request::post("/etcdserverpb.KV/Put").header("content-type", "application/grpc");
+            builder.header("grpc-timeout", timeout).header("hasleader", leader).body(()).expect("a request")
+        };
+        let at = Duration::from_secs;
+        let call = check(&request("2S", "true"), at(10), || at(11)).unwrap_or_else(|_| panic!("there is time"));
+        assert_eq!(call.terms, Terms { deadline: Some(at(12)), requires_leader: true });
+        let late = check(&request("1S", "yes"), at(10), || at(11)).err().expect("its time is up");
+        assert_eq!(late.headers()["grpc-status"], "4");
+        let call = check(&request("2S", "yes"), at(10), || at(11)).unwrap_or_else(|_| panic!("there is time"));
+        assert!(!call.terms.requires_leader);
     }
 
     #[test]

@@ -1,10 +1,6 @@
 //! One accepted connection: HTTP/2 with gRPC and HTTP/1 with the rest, told apart by the first bytes (GRP-2).
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,11 +9,12 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tonic::body::Body;
 use tower::ServiceExt;
 
+use super::gather::{Socket, Traffic, drive};
 use super::grpc::Grpc;
 
 /// h2 windows sized for large lists: one stream may fill a good part of a fast link before the peer acknowledges.
@@ -26,71 +23,6 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 /// A client that does not finish its request head in this time is let go.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes to and from clients, all connections together. Counted at the socket: a read or write costs one relaxed addition.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    received: AtomicU64,
-    sent: AtomicU64,
-}
-
-impl Traffic {
-    pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-}
-
-/// A socket that counts.
-struct Metered<S> {
-    stream: S,
-    traffic: Arc<Traffic>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.traffic.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Metered<S> {
-    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = written {
-            self.traffic.sent.fetch_add(bytes as u64, Ordering::Relaxed);
-        }
-        written
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.count(written)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.count(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 /// What a connection is served with.
 #[derive(Clone)]
 pub struct Services {
@@ -98,8 +30,6 @@ pub struct Services {
     pub grpc: Option<Grpc>,
     /// `None` on a listener for gRPC alone.
     pub http: Option<Router>,
-    /// What a metrics listener serves.
-    pub probes: Router,
     pub traffic: Arc<Traffic>,
     pub concurrent_streams_max: u32,
     /// Ping a silent client after this long, and give it up after that; `None` never (GRP-4).
@@ -107,12 +37,12 @@ pub struct Services {
 }
 
 impl Services {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, remote: Arc<str>) -> Result<Response<Body>, std::convert::Infallible> {
         // Without TLS the preface alone decides (GRP-2): HTTP/2 is gRPC, whatever its content type says.
         if request.version() == http::Version::HTTP_2
             && let Some(grpc) = &self.grpc
         {
-            return grpc.call(request).await;
+            return grpc.call(request, &remote).await;
         }
         match &self.http {
             Some(http) => {
@@ -143,26 +73,27 @@ impl Services {
     }
 
     /// Serves until the peer leaves, or until `stopping` and what is under way has ended.
-    pub async fn serve<S>(self: Arc<Self>, stream: S, mut stopping: watch::Receiver<bool>)
+    pub async fn serve<S>(self: Arc<Self>, stream: S, remote: Arc<str>, mut stopping: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let builder = self.builder();
-        let stream = Metered { stream, traffic: self.traffic.clone() };
-        let service = service_fn(move |request| self.clone().answer(request));
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let (stream, socket) = Socket::pair(stream, self.traffic.clone());
+        let service = service_fn(move |request| self.clone().answer(request, remote.clone()));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         // The guard that `wait_for` answers with must not be held across an await.
         let stop = async { drop(stopping.wait_for(|&stop| stop).await) };
+        let mut has_ended = false;
         let is_stopping = tokio::select! {
-            // An error of one connection is the peer's business: reset, bad preface, time-out.
-            _ = connection.as_mut() => false,
+            () = drive(&mut connection, &socket, &mut has_ended) => false,
             () = stop => true,
         };
         if is_stopping {
-            connection.as_mut().graceful_shutdown();
-            // As above.
-            let _ = connection.await;
+            if !has_ended {
+                connection.as_mut().graceful_shutdown();
+            }
+            drive(&mut connection, &socket, &mut has_ended).await;
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   request -> checks (headers, path) -> Framed (length, flags) -> service (decode, handle) -> translate -> response
+//!                  \-- terms (deadline, leader) end the call at any point behind it
 //! ```
 
 use std::convert::Infallible;
@@ -13,14 +14,15 @@ use hyper::body::Incoming;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
-use super::calls::Calls;
+use super::calls::{Calls, Limits};
 use super::checks::{self, Call};
 use super::framing::Framed;
+use super::terms::Terms;
 use crate::api;
 use crate::clock::Clock;
 use crate::node::Seat;
-use crate::watch::Station;
-use crate::wire::service::{Method, Service as Name, election, etcd, health, lock};
+use crate::watch::{Leadership, Station};
+use crate::wire::service::{Kind, Method, Service as Name, election, etcd, health, lock};
 
 /// The services of one runtime thread.
 #[derive(Clone)]
@@ -37,6 +39,7 @@ pub struct Grpc {
     receive_max: usize,
     calls: Arc<Calls>,
     clock: Arc<dyn Clock>,
+    leadership: tokio::sync::watch::Receiver<Leadership>,
     warning_unary: Duration,
 }
 
@@ -44,6 +47,7 @@ impl Grpc {
     /// `receive_max`: the largest message taken, in bytes (GRP-6).
     pub fn new(seat: Seat, station: Arc<Station>, receive_max: usize, calls: Arc<Calls>) -> Grpc {
         let (clock, warning_unary) = (seat.node.clock.clone(), seat.node.options.warning_unary);
+        let leadership = seat.node.leadership();
         use api::{auth, cluster, health as health_api, kv, lease, maintenance, recipes};
         macro_rules! server {
             ($server:path, $service:expr) => {{
@@ -67,13 +71,15 @@ impl Grpc {
             receive_max,
             calls,
             clock,
+            leadership,
             warning_unary,
         }
     }
 
-    /// Answers one call, counted and timed.
-    pub async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        let Call { method: Method { service, kind }, is_encoded } = match checks::check(&request) {
+    /// Answers one call of the client at `remote`, counted and timed.
+    pub async fn call(&self, request: Request<Incoming>, remote: &str) -> Result<Response<Body>, Infallible> {
+        let began = self.clock.now();
+        let Call { method: Method { service, kind }, is_encoded, terms } = match checks::check(&request, began, || self.clock.now()) {
             Ok(call) => call,
             Err(refusal) => return Ok(*refusal),
         };
@@ -81,7 +87,6 @@ impl Grpc {
         if let Some(counted) = counted {
             counted.started.inc();
         }
-        let began = self.clock.now();
         let request = request.map(|body| Framed::new(body, kind, is_encoded, self.receive_max));
         let answer = match service {
             Name::KV => self.kv.clone().call(request),
@@ -94,9 +99,22 @@ impl Grpc {
             Name::Lock => self.lock.clone().call(request),
             Name::Election => self.election.clone().call(request),
         };
-        let response = checks::translate(answer.await?, self.receive_max);
+        let answer = match terms.admit(&self.leadership) {
+            Ok(()) => terms.hold(began, answer).await,
+            Err(refusal) => Err(refusal),
+        };
+        let mut response = match answer {
+            Ok(response) => checks::translate(response?, self.receive_max),
+            Err(status) => status.into_http(),
+        };
         if let Some(counted) = counted {
-            counted.note_answer(response.headers(), self.clock.now().saturating_sub(began), self.warning_unary);
+            let limits = Limits { warning: self.warning_unary, clock: &*self.clock, remote };
+            counted.note_answer(&response, self.clock.now().saturating_sub(began), &limits);
+        }
+        if kind != Kind::Unary {
+            // A watch stream asks for its leader itself, since what is queued for it goes first.
+            let terms = Terms { requires_leader: terms.requires_leader && service != Name::Watch, ..terms };
+            response = response.map(|body| terms.bound(self.clock.now(), body, &self.leadership));
         }
         Ok(response)
     }

@@ -112,13 +112,14 @@ impl Listener {
             let (services, stopping) = (desk.services.clone(), stopping.clone());
             desk.handle.spawn(async move {
                 match stream {
-                    Accepted::Tcp(stream) => match TcpStream::from_std(stream) {
-                        Ok(stream) => services.serve(stream, stopping).await,
+                    Accepted::Tcp(stream, peer) => match TcpStream::from_std(stream) {
+                        Ok(stream) => services.serve(stream, peer.to_string().into(), stopping).await,
                         Err(error) => tracing::warn!(error = %error, "a client connection could not be taken over"),
                     },
                     #[cfg(unix)]
                     Accepted::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
-                        Ok(stream) => services.serve(stream, stopping).await,
+                        // As Go writes the address of a client that has none.
+                        Ok(stream) => services.serve(stream, "@".into(), stopping).await,
                         Err(error) => tracing::warn!(error = %error, "a client connection could not be taken over"),
                     },
                 }
@@ -131,10 +132,10 @@ impl Listener {
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 // A listener of our own leaves Nagle on: 40 ms per call (D10).
                 stream.set_nodelay(true)?;
-                Ok(Accepted::Tcp(stream.into_std()?))
+                Ok(Accepted::Tcp(stream.into_std()?, peer))
             }
             #[cfg(unix)]
             Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0.into_std()?)),
@@ -143,7 +144,7 @@ impl Listener {
 }
 
 enum Accepted {
-    Tcp(std::net::TcpStream),
+    Tcp(std::net::TcpStream, SocketAddr),
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixStream),
 }

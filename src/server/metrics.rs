@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::connection::Traffic;
+use super::gather::Traffic;
 use crate::config::Config;
 use crate::metrics::{Registry, Server};
 use crate::node::Node;

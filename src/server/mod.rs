@@ -1,7 +1,8 @@
 //! Start and stop of the whole process, in order and with the reason for each order.
 //!
 //! ```text
-//!   start:  log -> runtimes -> ports bound -> node (lock, engine, log, state, threads) -> metrics listeners -> published -> client listeners
+//!   start:  log -> runtimes -> ports bound -> node (lock, engine, log, state, threads) -> peer and metrics listeners -> published
+//!           -> client listeners
 //!   stop:   streams told -> listeners closed -> connections drained -> node (last flush) -> runtimes
 //! ```
 
@@ -9,23 +10,27 @@ mod calls;
 mod checks;
 mod connection;
 mod framing;
+mod gather;
+mod group;
 mod grpc;
 mod listener;
 mod metrics;
 mod probe;
 mod runtime;
 pub mod signal;
+mod terms;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AutoCompaction, Config};
-use crate::http::Pages;
 use crate::http::guard::Guard;
+use crate::http::{Pages, peer};
 use crate::log;
 use crate::metrics::Registry;
 use crate::node::{self, CompactionMode, Node, Seat};
@@ -33,7 +38,9 @@ use crate::release;
 use crate::url::Url;
 use crate::watch::Station;
 use calls::Calls;
-use connection::{Services, Traffic};
+use connection::Services;
+use gather::Traffic;
+use group::Peers;
 use grpc::Grpc;
 use listener::{Desk, Listener};
 use probe::Probe;
@@ -69,6 +76,8 @@ const VALUE_CACHE_BYTES: usize = 256 << 20;
 const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
 /// Bound: connections of one metrics listener.
 const PROBES_MAX: usize = 64;
+/// Bound: connections of the peer listeners. A member of a cluster of seven opens a few dozen.
+const PEERS_MAX: usize = 1024;
 /// Open calls get this long at stop; then the connections are closed under them.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -183,8 +192,17 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
         thread.handle().spawn(station.clone().run(node.leadership()));
     }
 
-    let desks = desks(config, &node, &seats, stations, &threads, &registry, &traffic);
-    let member = first.spawn(serve(node.clone(), seats, desks, listeners, stop));
+    let sites = sites(config, &node, &seats, stations, &threads, &registry, &traffic);
+    tracing::info!(
+        local_member_id = format_args!("{:x}", node.member_id()),
+        initial_advertise_peer_urls = ?texts(&config.advertise_peer_urls),
+        listen_peer_urls = ?texts(&config.listen_peer_urls),
+        advertise_client_urls = ?texts(&config.advertise_client_urls),
+        listen_client_urls = ?texts(&config.listen_client_urls),
+        listen_metrics_urls = ?texts(&config.listen_metrics_urls),
+        "now serving peer/client/metrics"
+    );
+    let member = first.spawn(serve(node.clone(), seats, sites, listeners, stop));
     let served = first.block_on(member);
     node.stop();
     drop(threads);
@@ -193,8 +211,15 @@ fn run(config: &Config) -> Result<Option<Request>, Error> {
     served.unwrap_or(Err(Error::Panicked))
 }
 
-/// What each runtime thread serves its connections with.
-fn desks(
+/// What is served where.
+struct Sites {
+    /// Clients; one desk per runtime thread.
+    clients: Vec<Desk>,
+    metrics: Router,
+    peers: Router,
+}
+
+fn sites(
     config: &Config,
     node: &Arc<Node>,
     seats: &[Seat],
@@ -202,39 +227,52 @@ fn desks(
     threads: &[Thread],
     registry: &Registry,
     traffic: &Arc<Traffic>,
-) -> Vec<Desk> {
+) -> Sites {
     let pages = Pages::new(Arc::new(Probe::new(seats[0].clone())), registry, config.command_line.clone());
+    let group: Arc<dyn peer::Group> = Arc::new(Peers::new(seats[0].clone()));
     let guard = Guard { hosts: config.host_whitelist.clone(), origins: config.cors.clone(), is_tls: false };
     let router = guard.before(pages.client());
-    let probes = pages.metrics();
     let keepalive = config.keepalive.interval.zip(config.keepalive.timeout);
     let calls = Arc::new(Calls::new(registry));
     let receive_max = node.options.max_request_bytes + GRPC_OVERHEAD_BYTES;
-    seats
-        .iter()
-        .zip(stations)
-        .zip(threads)
-        .map(|((seat, station), thread)| Desk {
-            handle: thread.handle().clone(),
-            services: Arc::new(Services {
-                grpc: Some(Grpc::new(seat.clone(), station, receive_max, calls.clone())),
-                http: Some(router.clone()),
-                probes: probes.clone(),
-                traffic: traffic.clone(),
-                concurrent_streams_max: config.concurrent_streams_max,
-                keepalive,
-            }),
-        })
-        .collect()
+    let clients = seats.iter().zip(stations).zip(threads).map(|((seat, station), thread)| Desk {
+        handle: thread.handle().clone(),
+        services: Arc::new(Services {
+            grpc: Some(Grpc::new(seat.clone(), station, receive_max, calls.clone())),
+            http: Some(router.clone()),
+            traffic: traffic.clone(),
+            concurrent_streams_max: config.concurrent_streams_max,
+            keepalive,
+        }),
+    });
+    Sites { clients: clients.collect(), metrics: pages.metrics(), peers: pages.peer(&group) }
 }
 
-/// Desks of the metrics listeners: probes and dashboards are let past what guards against browsers, and see nothing else (HTP-3).
-fn probing(desks: &[Desk]) -> Vec<Desk> {
-    let probe = |desk: &Desk| {
-        let services = Services { grpc: None, http: Some(desk.services.probes.clone()), ..(*desk.services).clone() };
-        Desk { handle: desk.handle.clone(), services: Arc::new(services) }
-    };
-    desks.iter().map(probe).collect()
+impl Sites {
+    /// Desks that serve these pages and nothing else. Who asks for them is no client: what guards against browsers, and what counts
+    /// the bytes of clients, is not in the way (HTP-3, HTP-11).
+    fn pages_only(&self, pages: &Router) -> Vec<Desk> {
+        let traffic: Arc<Traffic> = Arc::default();
+        let desk = |desk: &Desk| {
+            let services = Services { grpc: None, http: Some(pages.clone()), traffic: traffic.clone(), ..(*desk.services).clone() };
+            Desk { handle: desk.handle.clone(), services: Arc::new(services) }
+        };
+        self.clients.iter().map(desk).collect()
+    }
+
+    /// Peers, probes and dashboards may look at once; clients only after the member has published itself (GRP-1). They have permits
+    /// of their own: clients that hold all of theirs must not make a probe or a peer fail.
+    fn open_beside(&self, node: &Node, peers: Vec<(Url, Listener)>, metrics: Vec<(Url, Listener)>) {
+        let open = |what: &str, listeners: Vec<(Url, Listener)>, pages: &Router, connections_max: usize| {
+            let permits = Arc::new(Semaphore::new(connections_max));
+            for (url, listener) in listeners {
+                tracing::info!(address = %url.address, "{what}");
+                tokio::spawn(listener.run(self.pages_only(pages), permits.clone(), node.subscribe_stop()));
+            }
+        };
+        open("serving peer traffic", peers, &self.peers, PEERS_MAX);
+        open("serving metrics", metrics, &self.metrics, PROBES_MAX);
+    }
 }
 
 /// The same desks with one half of their services (GRP-3).
@@ -252,6 +290,7 @@ fn narrowed(desks: &[Desk], grpc: bool, http: bool) -> Vec<Desk> {
 
 /// Listeners of one member, bound but not accepting: a port that is taken is known before anything else happens.
 struct Listeners {
+    peers: Vec<(Url, Listener)>,
     clients: Vec<(Url, Listener)>,
     http: Vec<(Url, Listener)>,
     metrics: Vec<(Url, Listener)>,
@@ -259,7 +298,11 @@ struct Listeners {
 
 impl Listeners {
     async fn bind(config: &Config) -> Result<Listeners, Error> {
+        tracing::info!(listen_peer_urls = ?texts(&config.listen_peer_urls), "configuring peer listeners");
+        let peers = bind_all("listen-peer-urls", &config.listen_peer_urls).await?;
+        tracing::info!(listen_client_urls = ?texts(&config.listen_client_urls), "configuring client listeners");
         Ok(Listeners {
+            peers,
             clients: bind_all("listen-client-urls", &config.listen_client_urls).await?,
             http: bind_all("listen-client-http-urls", &config.listen_client_http_urls).await?,
             metrics: bind_all("listen-metrics-urls", &config.listen_metrics_urls).await?,
@@ -280,28 +323,14 @@ async fn bind_all(flag: &'static str, urls: &[Url]) -> Result<Vec<(Url, Listener
 async fn serve(
     node: Arc<Node>,
     seats: Vec<Seat>,
-    desks: Vec<Desk>,
+    sites: Sites,
     listeners: Listeners,
     mut stop: signal::Stop,
 ) -> Result<Option<Request>, Error> {
     let permits = Arc::new(Semaphore::new(listener::connections_max()));
     let permits_all = permits.available_permits();
     let accepting = |listener: Listener, desks: Vec<Desk>| tokio::spawn(listener.run(desks, permits.clone(), node.subscribe_stop()));
-    // Probes and dashboards may look at once; clients only after the member has published itself (GRP-1).
-    let metrics_urls: Vec<String> = listeners.metrics.iter().map(|(url, _)| url.to_string()).collect();
-    let client_urls: Vec<String> = listeners.clients.iter().map(|(url, _)| url.to_string()).collect();
-    for (url, listener) in listeners.metrics {
-        tracing::info!(address = %url, "serving metrics");
-        // Permits of their own: clients that hold all of theirs must not make a probe fail.
-        let permits = Arc::new(Semaphore::new(PROBES_MAX));
-        tokio::spawn(listener.run(probing(&desks), permits, node.subscribe_stop()));
-    }
-    tracing::info!(
-        local_member_id = format_args!("{:x}", node.member_id()),
-        listen_client_urls = ?client_urls,
-        listen_metrics_urls = ?metrics_urls,
-        "now serving peer/client/metrics"
-    );
+    sites.open_beside(&node, listeners.peers, listeners.metrics);
     node::look_after(&seats[0]);
     tokio::select! {
         published = node::publish(&seats[0]) => if published.is_err() { return Ok(None) },
@@ -315,11 +344,11 @@ async fn serve(
     for (url, listener) in listeners.clients {
         let traffic = if split { "grpc" } else { "grpc+http" };
         tracing::info!(traffic, address = %url.address, "serving client traffic insecurely; this is strongly discouraged!");
-        accepting(listener, narrowed(&desks, true, !split));
+        accepting(listener, narrowed(&sites.clients, true, !split));
     }
     for (url, listener) in listeners.http {
         tracing::info!(traffic = "http", address = %url.address, "serving client traffic insecurely; this is strongly discouraged!");
-        accepting(listener, narrowed(&desks, false, true));
+        accepting(listener, narrowed(&sites.clients, false, true));
     }
     if let Err(error) = signal::ready() {
         tracing::warn!(error = %error, "the service manager could not be told");

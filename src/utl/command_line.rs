@@ -4,12 +4,16 @@
 
 use clap::Subcommand;
 
-use super::export::Export;
-use super::settings;
+use super::{defrag::Defrag, export::Export, hashkv::HashKv, migrate::Migrate, settings, snapshot::Snapshot};
 use crate::cli::{Completion, Tool, Version};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Snapshot(Snapshot),
+    #[command(name = "hashkv")]
+    HashKv(HashKv),
+    Defrag(Defrag),
+    Migrate(Migrate),
     Completion(Completion),
     Export(Export),
     Version(Version),
@@ -20,7 +24,11 @@ pub const TOOL: Tool = Tool {
     about: "An administrative tool for the files of etcd.",
     commands: Command::augment_subcommands,
     flags: &settings::FLAGS,
-    groups: &[("Commands for a data directory", &["export"]), ("Utility commands", &["completion", "help", "version"])],
+    groups: &[
+        ("Commands for snapshot files", &["hashkv", "snapshot"]),
+        ("Commands for the data directory of a member that is stopped", &["defrag", "export", "migrate"]),
+        ("Utility commands", &["completion", "help", "version"]),
+    ],
     hint: "",
     hint_short: "",
     dash: "etcdutl snapshot status -- <file>",

@@ -9,14 +9,23 @@
 //! What a script may parse is etcd's, byte for byte; help texts are our own.
 
 mod command_line;
+mod data_dir;
+mod database;
+mod defrag;
 mod export;
+mod hashkv;
+mod migrate;
 mod settings;
+mod snapshot;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
 use self::command_line::{Command, TOOL};
 pub use self::settings::{Settings, print};
-use crate::cli::{Failure, Parsed};
+use crate::{
+    cli::{Failure, Parsed},
+    log,
+};
 
 /// Runs one command and says how it ended, on stderr and as an exit code.
 pub fn run(args: Vec<OsString>) -> ExitCode {
@@ -31,8 +40,14 @@ fn command(args: &[OsString]) -> Result<(), Failure> {
         Parsed::Command { command, matches } => (command, matches),
         Parsed::Help(text) => return Ok(std::io::stdout().write_all(text.as_bytes())?),
     };
-    let _settings = Settings::new(&matches);
+    let settings = Settings::new(&matches);
+    let log = log::Options { level: log::Level::Info, is_console: true, outputs: vec![log::Output::Stderr] };
+    log::start(&log).map_err(|error| Failure::general(format!("cannot write a log: {error}")))?;
     match *command {
+        Command::Snapshot(snapshot) => snapshot.run(&settings),
+        Command::HashKv(hashkv) => hashkv.run(&settings),
+        Command::Defrag(defrag) => defrag.run(&settings),
+        Command::Migrate(migrate) => migrate.run(&settings),
         Command::Completion(completion) => completion.run(&TOOL),
         Command::Export(export) => export.run(),
         Command::Version(version) => version.run(&TOOL),

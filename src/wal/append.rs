@@ -282,7 +282,6 @@ impl Wal {
         let path = self.dir.join(format!("{}.tmp", self.prepared_count % 2));
         let file = self.fs.open(&path, Open::Create).map_err(|error| Error::io(&path, "create", error))?;
         if let Err(error) = file.allocate(bytes) {
-            // ext4 keeps what it found before it ran out: all that was free.
             return Err(self.give_up(file, &path, Error::io(&path, "set space aside for", error)));
         }
         if !file.try_lock().map_err(|error| Error::io(&path, "lock", error))? {

@@ -60,7 +60,7 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Writes all of it. After an error any part of it may be there.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes the file at least this long, with the space set aside where the volume can do that.
+    /// Makes the file at least this long, with the space set aside where the volume can do that. An error leaves it as it was.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Makes the file exactly this long. What is added reads as zero.
@@ -194,11 +194,15 @@ impl File for RealFile {
             return Ok(());
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), now, len - now) {
+        match rustix::io::retry_on_intr(|| rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), now, len - now)) {
             Ok(()) => return Ok(()),
             // The volume cannot set space aside: the length alone spares the later syncs from journalling it.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                // ext4 keeps what it found before it ran out, which is all that was free. An error here changes nothing about that one.
+                let _ = self.0.set_len(now);
+                return Err(error.into());
+            }
         }
         self.0.set_len(len)
     }

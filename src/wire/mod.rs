@@ -6,6 +6,8 @@
 pub mod codec;
 pub mod error;
 pub mod hot;
+#[cfg(feature = "server")]
+pub mod loggable;
 pub mod watch_response;
 
 pub mod mvccpb {

@@ -72,3 +72,15 @@ fn disarming_no_alarm_has_an_answer_without_header() {
     m.ctl(&["alarm", "disarm", "-w", "json"]).says("{}\n");
     m.ctl(&["alarm", "list", "x"]).fails(128, "Error: alarm list command accepts no arguments\n");
 }
+
+#[test]
+fn a_downgrade_is_validated_and_cancelled() {
+    let m = super::start();
+    m.ctl(&["downgrade", "validate", "3.6"]).says("Downgrade validate success, cluster version 3.7\n");
+    m.ctl(&["downgrade", "cancel", "-w", "json"])
+        .says("{\"header\":{\"cluster_id\":CLUSTER,\"member_id\":MEMBER,\"revision\":1,\"raft_term\":2},\"version\":\"3.7\"}\n");
+    m.ctl(&["downgrade", "validate", "3.5"]).fails(1, "Error: etcdserver: invalid downgrade target version\n");
+    m.ctl(&["downgrade", "validate"]).fails(128, "Error: TARGET_VERSION not provided\n");
+    m.ctl(&["downgrade", "enable", "3.6", "x"]).fails(128, "Error: too many arguments\n");
+    m.ctl(&["downgrade", "validate", "3.6", "-w", "fields"]).fails(4, "Error: fields not supported as output format\n");
+}

@@ -162,6 +162,19 @@ impl Member {
         Ran { code: output.status.code(), stdout: self.masked(&output.stdout), stderr: self.masked(&output.stderr) }
     }
 
+    /// Runs etcdctl again and again until its output is as wanted.
+    #[track_caller]
+    pub fn eventually(&self, args: &[&str], is_wanted: impl Fn(&str) -> bool) {
+        let give_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let stdout = self.ctl(args).stdout;
+            if is_wanted(&stdout) {
+                return;
+            }
+            assert!(std::time::Instant::now() < give_up, "{args:?} never said what was wanted, at last {stdout:?}");
+        }
+    }
+
     /// Starts etcdctl; the test reads its lines.
     pub fn begin(&self, args: &[&str]) -> Running {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().expect("etcdctl starts");
@@ -243,6 +256,13 @@ impl Running {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("stdout is text");
         line.trim_end_matches('\n').to_owned()
+    }
+
+    /// Asks it to end, as Ctrl-C does.
+    #[cfg(unix)]
+    pub fn interrupt(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it can be signalled");
     }
 
     /// Waits for its end.

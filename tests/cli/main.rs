@@ -16,10 +16,14 @@ mod reference {
 
     #[path = "cluster.rs"]
     mod cluster;
+    #[path = "concurrency.rs"]
+    mod concurrency;
     #[path = "key_value.rs"]
     mod key_value;
     #[path = "lease.rs"]
     mod lease;
+    #[path = "load.rs"]
+    mod load;
     #[path = "txn.rs"]
     mod txn;
     #[path = "usage.rs"]
@@ -39,10 +43,14 @@ mod ours {
 
     #[path = "cluster.rs"]
     mod cluster;
+    #[path = "concurrency.rs"]
+    mod concurrency;
     #[path = "key_value.rs"]
     mod key_value;
     #[path = "lease.rs"]
     mod lease;
+    #[path = "load.rs"]
+    mod load;
     #[path = "txn.rs"]
     mod txn;
     #[path = "usage.rs"]

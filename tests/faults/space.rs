@@ -1,12 +1,14 @@
 //! A small volume that fills up (design D2): the member stays, says NOSPACE, and can be led out of it.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use bytes::Bytes;
+use etcd::wal::{FileSystem as _, Open, RealFileSystem};
 use etcd::wire::etcdserverpb::{
     AlarmRequest, AlarmType, CompactionRequest, DefragmentRequest, DeleteRangeRequest, StatusRequest, alarm_request::AlarmAction,
 };
@@ -18,28 +20,45 @@ use crate::{
     quota::disarm,
 };
 
-/// A tmpfs, gone when dropped.
+/// A tmpfs, or an ext4 in a file, gone when dropped.
 struct Volume {
     place: tempfile::TempDir,
+    _image: Option<tempfile::NamedTempFile>,
+}
+
+/// Runs a program; false, with the reason printed, where that cannot be done.
+fn may(program: &str, words: &[&OsStr]) -> bool {
+    match Command::new(program).args(words).output() {
+        Ok(done) if done.status.success() => true,
+        Ok(done) => {
+            println!("skipped: {program} {words:?}: {}", String::from_utf8_lossy(&done.stderr).trim());
+            false
+        }
+        Err(error) => {
+            println!("skipped: {program} cannot be run: {error}");
+            false
+        }
+    }
 }
 
 impl Volume {
-    /// `None`, with the reason printed, where nothing can be mounted.
+    /// A tmpfs. `None` where nothing can be mounted.
     fn of(megabytes: u64) -> Option<Volume> {
         let place = tempfile::tempdir().expect("a directory");
         let size = format!("size={megabytes}m");
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(place.path()).output();
-        match done {
-            Ok(done) if done.status.success() => Some(Volume { place }),
-            Ok(done) => {
-                println!("skipped: a tmpfs cannot be mounted here: {}", String::from_utf8_lossy(&done.stderr).trim());
-                None
-            }
-            Err(error) => {
-                println!("skipped: mount cannot be run: {error}");
-                None
-            }
-        }
+        let words = ["-t", "tmpfs", "-o", &size, "tmpfs"].map(OsStr::new);
+        let is_mounted = may("mount", &[&words[..], &[place.path().as_os_str()]].concat());
+        is_mounted.then_some(Volume { place, _image: None })
+    }
+
+    /// An ext4: unlike a tmpfs it gives a file that asks for too much all that is left.
+    fn ext4(megabytes: u64) -> Option<Volume> {
+        let (place, image) = (tempfile::tempdir().expect("a directory"), tempfile::NamedTempFile::new().expect("a file"));
+        image.as_file().set_len(megabytes << 20).expect("a sparse file");
+        let path = image.path().as_os_str();
+        let is_mounted = may("mkfs.ext4", &["-q".as_ref(), "-m0".as_ref(), path])
+            && may("mount", &["-o".as_ref(), "loop".as_ref(), path, place.path().as_os_str()]);
+        is_mounted.then_some(Volume { place, _image: Some(image) })
     }
 
     fn path(&self) -> &Path {
@@ -116,8 +135,8 @@ async fn way_out(clients: &mut Clients, told: &mut Told) {
     assert_eq!(disarm(clients).await, 1);
 }
 
-async fn fills_and_recovers(megabytes: u64) {
-    let Some(volume) = Volume::of(megabytes) else { return };
+async fn fills_and_recovers(volume: Option<Volume>, megabytes: u64) {
+    let Some(volume) = volume else { return };
     let notes = tempfile::tempdir().expect("a directory");
     let mut member = Member::new(&ours(), volume.path().join("data"), notes.path(), &[]);
     member.start().await;
@@ -149,12 +168,34 @@ async fn fills_and_recovers(megabytes: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_that_is_filled_by_writes_is_left_again_by_the_usual_way_out() {
-    fills_and_recovers(192).await;
+    fills_and_recovers(Volume::of(192), 192).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tiny_volume_is_no_different() {
-    fills_and_recovers(96).await;
+    fills_and_recovers(Volume::of(96), 96).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_space_for_a_segment_is_filled_and_left_again() {
+    fills_and_recovers(Volume::ext4(120), 120).await;
+}
+
+#[test]
+fn space_that_cannot_be_set_aside_is_left_to_others() {
+    let Some(volume) = Volume::ext4(16) else { return };
+    let file = RealFileSystem.open(&volume.path().join("segment"), Open::Create).expect("a file");
+    file.write_at(0, &[7; 5_000]).expect("there is room");
+    file.sync().expect("a sync");
+    let free = volume.free();
+    let refused = file.allocate(64 << 20).expect_err("the volume is small");
+    assert_eq!(refused.kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!(file.size().expect("a size"), 5_000);
+    // But for a block of the map of its blocks.
+    assert!(free - volume.free() < 64 << 10, "{} of {free} bytes are left", volume.free());
+    file.allocate(1 << 20).expect("there is room for less");
+    assert_eq!(file.size().expect("a size"), 1 << 20);
+    assert!(volume.free() < free, "the space is set aside");
 }
 
 #[tokio::test(flavor = "multi_thread")]

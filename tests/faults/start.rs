@@ -30,7 +30,7 @@ async fn a_second_process_on_a_data_directory_waits_for_the_first() {
 async fn a_port_in_use_is_told_with_its_flag_before_anything_is_written() {
     let notes = tempfile::tempdir().expect("a directory");
     let data = notes.path().join("data");
-    for flag in ["--listen-client-urls", "--listen-metrics-urls"] {
+    for flag in ["--listen-peer-urls", "--listen-client-urls", "--listen-metrics-urls"] {
         let held = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", held.local_addr().expect("bound"));
         let mut member = Member::new(&ours(), data.clone(), notes.path(), &[flag, &url]);

@@ -10,5 +10,6 @@ mod log;
 mod metrics;
 mod oracle;
 mod pages;
+mod peers;
 #[cfg(unix)]
 mod stop;

@@ -66,10 +66,38 @@ impl Drop for Server {
 
 /// One request on a connection of its own, of HTTP 1.0 so that the body comes in one piece; the whole answer as text. None while nobody listens or answers.
 pub fn ask(address: &str, method: &str, path: &str) -> Option<String> {
+    let answer = ask_with(address, method, path, &[], b"")?;
+    Some(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The same with headers and a body.
+pub fn ask_with(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    Some(String::from_utf8_lossy(&answer).into_owned())
+    let mut request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n").into_bytes();
+    for (name, value) in headers {
+        write!(request, "{name}: {value}\r\n").ok()?;
+    }
+    if !body.is_empty() {
+        write!(request, "Content-Length: {}\r\n", body.len()).ok()?;
+    }
+    request.extend_from_slice(b"\r\n");
+    request.extend_from_slice(body);
+    stream.write_all(&request).ok()?;
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    // etcd's peer listener closes a connection late, so the length that it tells is believed.
+    while !is_whole(&answer, method) {
+        match stream.read(&mut buffer).ok()? {
+            0 => break,
+            count => answer.extend_from_slice(&buffer[..count]),
+        }
+    }
+    Some(answer)
+}
+
+fn is_whole(answer: &[u8], method: &str) -> bool {
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    length.is_some_and(|length: usize| method == "HEAD" || answer.len() >= end + 4 + length)
 }

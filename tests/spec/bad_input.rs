@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use etcd::wire::etcdserverpb::{
     AlarmRequest, CompactionRequest, Compare, DeleteRangeRequest, DowngradeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
-    WatchCreateRequest, compare::TargetUnion, request_op::Request,
+    WatchCreateRequest, alarm_request::AlarmAction, compare::TargetUnion, request_op::Request,
 };
 
 use crate::{
@@ -102,10 +102,14 @@ async fn keys_options_and_enums_are_checked() {
             pair.check(&format!("compare result {number}"), odd(Compare { result: number, ..compare("a") })).await;
             pair.check(&format!("compare target {number}"), odd(Compare { target: number, ..compare("a") })).await;
             if !harness::is_reference_itself() {
-                // The reference dies of an unknown alarm action; ours has to refuse and live.
-                let alarm = Op::Alarm(AlarmRequest { action: number, ..Default::default() });
-                assert!(!pair.ours.perform(&alarm).await.is_ok, "alarm action {number} is carried out");
-                assert!(pair.ours.server.is_alive(), "alarm action {number}");
+                // The reference dies of an unknown alarm action, and of an unknown alarm that is raised; ours has to refuse and live.
+                for request in [
+                    AlarmRequest { action: number, ..Default::default() },
+                    AlarmRequest { action: AlarmAction::Activate.into(), alarm: number, ..Default::default() },
+                ] {
+                    assert!(!pair.ours.perform(&Op::Alarm(request)).await.is_ok, "{request:?} is carried out");
+                    assert!(pair.ours.server.is_alive(), "{request:?}");
+                }
             }
             pair.check(&format!("downgrade action {number}"), Op::Downgrade(DowngradeRequest { action: number, version: "3.6".into() }))
                 .await;

@@ -4,10 +4,12 @@
 //!   5-byte head (flag, length) + message, as many or few bytes as a case wants ──► h2 ──► server ──► HTTP status, gRPC code, text
 //! ```
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use etcd::wire::etcdserverpb::{DowngradeRequest, PutRequest, RangeRequest};
+use etcd::wire::etcdserverpb::{
+    DowngradeRequest, LeaseKeepAliveRequest, PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion,
+};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use prost::Message as _;
 use tokio::{
@@ -142,6 +144,48 @@ async fn broken_calls_are_refused_alike_and_harm_nothing() {
     .await;
 }
 
+/// A call that is late on arrival is refused alike. Of one that becomes late under way the reference tells, or only resets the
+/// stream, as its timer and its handler happen to race; ours always tells.
+#[tokio::test]
+async fn a_call_ends_at_its_deadline() {
+    let write = PutRequest { key: "a".into(), value: "late".into(), ..Default::default() }.encode_to_vec();
+    let watch =
+        WatchRequest { request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest { key: "never".into(), ..Default::default() })) };
+    let alive = LeaseKeepAliveRequest { id: 5 }.encode_to_vec();
+    let put = "/etcdserverpb.KV/Put";
+    let late = [
+        with(good("a read without time"), "grpc-timeout", b"0S"),
+        with(call("a write without time", put, whole(&write)), "grpc-timeout", b"1n"),
+        with(call("an unknown method without time", "/etcdserverpb.KV/Nothing", whole(&write)), "grpc-timeout", b"0S"),
+        with(with(good("an unknown encoding without time"), "grpc-encoding", b"snappy"), "grpc-timeout", b"0S"),
+        Call { method: Method::GET, ..with(good("GET without time"), "grpc-timeout", b"0S") },
+    ];
+    let short = [
+        call("a watch", "/etcdserverpb.Watch/Watch", whole(&watch.encode_to_vec())),
+        call("keepalives", "/etcdserverpb.Lease/LeaseKeepAlive", whole(&alive)),
+        call("the rest of a read", RANGE, frame(0, 4, b"")),
+        call("health", "/grpc.health.v1.Health/Watch", whole(b"")),
+    ];
+    let mut pair = furnished(&[]).await;
+    is_untouched(&mut pair, async |pair| {
+        let (ours, reference) = (pair.ours.server.address(), pair.reference.server.address());
+        for call in late {
+            let (ours, reference) = tokio::join!(outcome(&ours, &call), outcome(&reference, &call));
+            pair.compare(call.what, &ours, &reference);
+        }
+        for call in short {
+            let call = with(call, "grpc-timeout", b"200m");
+            let began = Instant::now();
+            let (ours, reference) = tokio::join!(held_open(&ours, &call), held_open(&reference, &call));
+            assert!(began.elapsed() >= Duration::from_millis(200), "{}: {ours}, {reference}", call.what);
+            assert!(ours.contains("code 4, context deadline exceeded"), "{}: {ours}", call.what);
+            let is_late = reference.contains("code 4, context deadline exceeded") || reference.contains("CANCEL");
+            assert!(is_late, "{}: {reference}", call.what);
+        }
+    })
+    .await;
+}
+
 /// Findings, where ours is stricter by intent: Go skips a known field of another wire type as if it were unknown, prost refuses it; and
 /// Go decodes 10,000 messages inside each other, prost 100, so that a transaction nested deeper than 48 is over the limits for ours.
 #[tokio::test]
@@ -171,7 +215,7 @@ async fn a_call_without_a_body_is_not_answered_with_success() {
     is_untouched(&mut pair, async |pair| {
         let address = pair.ours.server.address();
         let call = call("no body", RANGE, Bytes::new());
-        let answer = tokio::time::timeout(Duration::from_secs(3), exchange(&address, &call)).await;
+        let answer = tokio::time::timeout(Duration::from_secs(3), exchange(&address, &call, true)).await;
         let is_success = matches!(&answer, Ok(Ok(line)) if line.contains("code 0"));
         assert!(!is_success, "{answer:?}");
     })
@@ -240,7 +284,16 @@ fn nested(depth: usize) -> Vec<u8> {
 
 /// What the server made of the call, as a line.
 async fn outcome(address: &str, call: &Call) -> String {
-    match tokio::time::timeout(harness::DEADLINE, exchange(address, call)).await {
+    told(exchange(address, call, true)).await
+}
+
+/// The same of a call whose client does not close its side.
+async fn held_open(address: &str, call: &Call) -> String {
+    told(exchange(address, call, false)).await
+}
+
+async fn told(exchange: impl Future<Output = Result<String, h2::Error>>) -> String {
+    match tokio::time::timeout(harness::DEADLINE, exchange).await {
         Ok(Ok(line)) => line,
         Ok(Err(error)) => match error.reason() {
             Some(reason) => format!("the stream or connection ended: {reason:?}"),
@@ -250,7 +303,7 @@ async fn outcome(address: &str, call: &Call) -> String {
     }
 }
 
-async fn exchange(address: &str, call: &Call) -> Result<String, h2::Error> {
+async fn exchange(address: &str, call: &Call, closes: bool) -> Result<String, h2::Error> {
     let connection = TcpStream::connect(address).await.expect("the port is open");
     let (sender, connection) = h2::client::handshake(connection).await?;
     let driver = tokio::spawn(connection);
@@ -260,7 +313,7 @@ async fn exchange(address: &str, call: &Call) -> Result<String, h2::Error> {
     let (response, mut body) = sender.send_request(request, call.body.is_empty())?;
     if !call.body.is_empty() {
         // The server may refuse before it has read the body.
-        let _ = body.send_data(call.body.clone(), true);
+        let _ = body.send_data(call.body.clone(), closes);
     }
     let response = response.await?;
     let (head, mut body) = response.into_parts();

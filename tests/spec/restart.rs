@@ -150,3 +150,34 @@ async fn a_revision_is_not_used_again_when_its_records_are_gone() {
     let written = clients.kv.put(put("a".into(), "", 0)).await.expect("a put").into_inner();
     assert_eq!(written.header.map(|header| header.revision), Some(last + 1));
 }
+
+/// HSH-2. The reference hashes by the way what a compaction reads, and remembers that until it restarts; then it tells what ours tells
+/// from the start, since ours reads nothing that it keeps.
+#[tokio::test]
+async fn a_hash_at_a_compacted_revision_is_the_one_that_the_reference_tells_after_a_restart() {
+    let mut told = Vec::new();
+    for program in [harness::ours(), harness::reference()] {
+        let mut server = Server::start(&program, &[]).await;
+        let mut clients = server.clients();
+        for key in ["a", "b", "a", "c", "b"] {
+            clients.kv.put(put(key.into(), "1", 0)).await.expect("a put");
+        }
+        clients.kv.delete_range(DeleteRangeRequest { key: "c".into(), ..Default::default() }).await.expect("a delete");
+        for revision in [4, 7] {
+            clients.kv.compact(CompactionRequest { revision, physical: true }).await.expect("a compaction");
+        }
+        let mut hashes = Vec::new();
+        for _ in 0..2 {
+            let hash = clients.maintenance.hash_kv(HashKvRequest { revision: 7 }).await.expect("a hash").into_inner();
+            hashes.push((hash.hash, hash.compact_revision, hash.hash_revision));
+            server.stop().await;
+            server.start_again().await;
+            clients = server.clients();
+        }
+        told.push(hashes);
+    }
+    let [ours, reference] = &told[..] else { panic!("two servers") };
+    assert_eq!(ours[0], ours[1], "a restart changes nothing");
+    assert_eq!(ours[1], reference[1]);
+    assert_eq!(ours[0].1, 7);
+}

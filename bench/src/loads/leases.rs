@@ -113,6 +113,7 @@ pub async fn expiry(bench: Bench) -> Result<Vec<Row>> {
     row.unset("rate");
     row.unset("cpu");
     row.unset("client cpu");
+    row.unset("switches");
     Ok(vec![row])
 }
 

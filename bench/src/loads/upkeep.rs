@@ -61,6 +61,7 @@ async fn under_puts(server: &Server, load: &str, work: impl Future<Output = (Res
     row.unset("rate");
     row.unset("cpu");
     row.unset("client cpu");
+    row.unset("switches");
     Ok(row)
 }
 

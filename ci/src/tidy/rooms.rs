@@ -58,7 +58,7 @@ const PLAN: &[Room] = &[
     room("client", &["tls"]),
     room("print", &[]),
     room("cli", &["print"]),
-    room("ctl", &["client", "print", "cli"]),
+    room("ctl", &["bbolt", "client", "print", "cli"]),
     room("utl", &["storage", "wal", "bbolt", "mvcc", "membership", "state_machine", "print", "cli"]),
     room("bin", &["config", "server", "ctl", "utl"]),
 ];

@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 use etcd::wire::etcdserverpb::{
-    AlarmRequest, CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest,
-    compare::TargetUnion, request_op::Request, watch_create_request::FilterType,
+    AlarmRequest, AlarmType, CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    WatchCreateRequest, alarm_request::AlarmAction, compare::TargetUnion, request_op::Request, watch_create_request::FilterType,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -19,6 +19,12 @@ pub const FUTURE_STREAMS: usize = 2;
 /// Long enough that no lease of a run ends by itself.
 const TTLS: std::ops::Range<i64> = 3_600..100_000;
 
+/// A member that there is not.
+const STRANGER: u64 = 5;
+
+/// Numbers at the ends of what there are.
+const EXTREMES: [i64; 4] = [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX];
+
 pub struct World {
     pub revision: i64,
     pub compacted: i64,
@@ -30,6 +36,8 @@ pub struct World {
     pub chosen_leases: Vec<i64>,
     pub generated_leases: Vec<usize>,
     pub generated_count: usize,
+    /// The alarm that is active, if one is.
+    pub alarm: Option<AlarmType>,
     /// Open streams, each with the ids of its live watchers.
     pub streams: Vec<Option<Vec<i64>>>,
     rng: StdRng,
@@ -56,6 +64,7 @@ impl World {
             chosen_leases: Vec::new(),
             generated_leases: Vec::new(),
             generated_count: 0,
+            alarm: None,
             streams: vec![None; SHARED_STREAMS + FUTURE_STREAMS],
             rng: StdRng::seed_from_u64(seed),
             keys,
@@ -63,8 +72,11 @@ impl World {
         }
     }
 
-    /// Draws the next operation.
+    /// Draws the next operation. An alarm refuses most of them, so it does not stand long.
     pub fn next(&mut self) -> Op {
+        if self.alarm.is_some() && self.chance(10) {
+            return self.disarm();
+        }
         match self.rng.random_range(0..1000) {
             0..220 => Op::Range(self.range(false)),
             220..270 => Op::RangeStream(self.stream_range()),
@@ -80,10 +92,30 @@ impl World {
             885..890 => Op::Leases,
             890..894 => Op::Members { linearizable: self.rng.random() },
             894..898 => Op::Status,
-            898..900 => Op::Alarm(AlarmRequest::default()),
+            898..900 => self.an_alarm(),
             900..980 => self.watch(),
             _ => Op::Sync,
         }
+    }
+
+    /// Asks for alarms, raises one, or takes back what perhaps nobody raised. Of a member that there is not: so it is the same for both.
+    fn an_alarm(&mut self) -> Op {
+        let alarm = self.rng.random_range(0..4);
+        match self.rng.random_range(0..4) {
+            0 | 1 => Op::Alarm(AlarmRequest { alarm, ..Default::default() }),
+            2 if self.alarm.is_none() && matches!(alarm, 1 | 2) => {
+                self.alarm = AlarmType::try_from(alarm).ok();
+                Op::Alarm(AlarmRequest { action: AlarmAction::Activate.into(), member_id: STRANGER, alarm })
+            }
+            _ if self.alarm.is_some() => self.disarm(),
+            _ => Op::Alarm(AlarmRequest { action: AlarmAction::Deactivate.into(), member_id: STRANGER, alarm }),
+        }
+    }
+
+    /// Takes back the alarm that is active.
+    pub fn disarm(&mut self) -> Op {
+        let alarm = self.alarm.take().expect("an alarm is active").into();
+        Op::Alarm(AlarmRequest { action: AlarmAction::Deactivate.into(), member_id: STRANGER, alarm })
     }
 
     fn chance(&mut self, percent: u32) -> bool {
@@ -128,6 +160,7 @@ impl World {
     fn a_revision(&mut self) -> i64 {
         let first = self.compacted.max(1);
         match self.rng.random_range(0..20) {
+            0 if self.chance(20) => self.an_extreme(),
             0 => self.compacted - 1,
             1 => self.compacted,
             2 => self.revision + self.rng.random_range(1..3),
@@ -136,6 +169,10 @@ impl World {
             8..12 => self.revision,
             _ => self.rng.random_range(first..=self.revision.max(first)),
         }
+    }
+
+    fn an_extreme(&mut self) -> i64 {
+        *EXTREMES.choose(&mut self.rng).expect("numbers")
     }
 
     /// None that was compacted at. Quirk not kept: HSH-2, there the reference answers what its compaction had hashed by the way,
@@ -149,13 +186,17 @@ impl World {
     }
 
     fn filter_revision(&mut self) -> i64 {
-        if self.chance(94) { 0 } else { self.rng.random_range(-1..=self.revision + 1) }
+        match self.rng.random_range(0..400) {
+            0 => self.an_extreme(),
+            1..24 => self.rng.random_range(-1..=self.revision + 1),
+            _ => 0,
+        }
     }
 
     fn limit(&mut self) -> i64 {
         match self.rng.random_range(0..40) {
             0 => -self.rng.random_range(1..5),
-            1 => i64::MAX,
+            1 => self.an_extreme(),
             2..20 => self.rng.random_range(1..12),
             _ => 0,
         }
@@ -171,7 +212,7 @@ impl World {
             limit: self.limit(),
             revision: if self.chance(if is_in_txn { 85 } else { 50 }) { 0 } else { self.a_revision() },
             sort_order: if is_sorted { self.rng.random_range(0..3) + unknown } else { 0 },
-            sort_target: if is_sorted { self.rng.random_range(0..5) } else { 0 },
+            sort_target: if self.chance(1) { 9 } else { i32::from(is_sorted) * self.rng.random_range(0..5) },
             serializable: self.rng.random(),
             keys_only: self.chance(15),
             count_only: self.chance(10),
@@ -227,16 +268,26 @@ impl World {
     }
 
     fn txn(&mut self, depth: usize) -> TxnRequest {
+        // Seldom with about as many as there may be, which those inside count against (TXN-2).
+        let mut count = |few: usize| if self.chance(1) { self.rng.random_range(120..132) } else { self.rng.random_range(0..few) };
+        let (compares, successes, failures) = (count(3), count(5), count(3));
         let mut txn = TxnRequest {
-            compare: (0..self.rng.random_range(0..3)).map(|_| self.compare()).collect(),
-            success: (0..self.rng.random_range(0..5)).map(|_| self.request_op(depth)).collect(),
-            failure: (0..self.rng.random_range(0..3)).map(|_| self.request_op(depth)).collect(),
+            compare: (0..compares).map(|_| self.compare()).collect(),
+            success: self.request_ops(successes, depth),
+            failure: self.request_ops(failures, depth),
         };
         if depth == 0 && deletes_from_a_key_on(&txn) {
             // The duplicate check overlooks such a delete (TXN-6b), and the reference dies of a put that then looks for the old value.
             without_ignored(&mut txn);
         }
         txn
+    }
+
+    /// Many would certainly put a key twice, so many are reads, with one of any kind.
+    fn request_ops(&mut self, count: usize, depth: usize) -> Vec<RequestOp> {
+        let is_many = count > 100;
+        let read = || RequestOp { request: Some(Request::RequestRange(RangeRequest { key: "a".into(), ..Default::default() })) };
+        (0..count).map(|at| if is_many && at != 7 { read() } else { self.request_op(depth) }).collect()
     }
 
     fn request_op(&mut self, depth: usize) -> RequestOp {
@@ -271,12 +322,18 @@ impl World {
         // A union that is missing or of another target acts as 0 or empty (TXN-9).
         let target_union = if self.chance(4) { None } else { Some(target_union) };
         let target = if self.chance(3) { self.rng.random_range(0..5) } else { target };
-        Compare { result: self.rng.random_range(0..4), target, key, target_union, range_end }
+        let (result, target) = match self.rng.random_range(0..100) {
+            0 => (9, target),
+            1 => (0, 9),
+            _ => (self.rng.random_range(0..4), target),
+        };
+        Compare { result, target, key, target_union, range_end }
     }
 
     fn compact(&mut self) -> Op {
         let revision = match self.rng.random_range(0..10) {
             0 => self.compacted,
+            1 if self.chance(20) => self.an_extreme(),
             1 => self.revision + 1,
             2 => self.rng.random_range(-2..2),
             3 => self.revision,
@@ -292,6 +349,7 @@ impl World {
 
     fn grant(&mut self) -> Op {
         let ttl = match self.rng.random_range(0..20) {
+            0 if self.chance(50) => i64::MAX,
             0 => 9_000_000_001,
             1 => 9_000_000_000,
             _ => self.rng.random_range(TTLS),
@@ -334,7 +392,9 @@ impl World {
         }
         let (key, range_end) = self.interval();
         let start_revision = match self.rng.random_range(0..10) {
+            _ if is_future && self.chance(5) => i64::MAX,
             _ if is_future => self.revision + self.rng.random_range(1..40),
+            1 if self.chance(20) => i64::MIN,
             0 => self.compacted - 1,
             1 => -self.rng.random_range(1..3),
             2 => self.compacted.max(1),
@@ -345,12 +405,16 @@ impl World {
             0 => vec![FilterType::Noput.into()],
             1 => vec![FilterType::Nodelete.into()],
             2 => vec![FilterType::Noput.into(), FilterType::Nodelete.into()],
+            // The same twice, and one that there is not.
+            3 => vec![FilterType::Noput.into(), FilterType::Noput.into(), 7],
             _ => Vec::new(),
         };
         let watch_id = match self.rng.random_range(0..10) {
             0 => self.rng.random_range(1..20),
             1 => live.choose(&mut self.rng).copied().unwrap_or(0),
+            // But not -1, which stands for no watcher.
             2 => -self.rng.random_range(2..5),
+            3 if self.chance(20) => self.an_extreme(),
             _ => 0,
         };
         let (prev_kv, fragment) = (self.rng.random(), self.chance(30));

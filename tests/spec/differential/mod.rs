@@ -195,6 +195,11 @@ impl Run {
         if self.world.streams.iter().all(Option::is_none) {
             return;
         }
+        // An alarm would refuse the put below.
+        if self.world.alarm.is_some() {
+            let disarm = self.world.disarm();
+            self.ask(&disarm).await;
+        }
         // A revision of its own, so that progress to it was certainly asked for after every create so far.
         let mark = PutRequest { key: "sync".into(), ..Default::default() };
         self.ask(&Op::Put(mark)).await;

@@ -1,0 +1,67 @@
+//! The data directory of a member of ours that is stopped.
+//!
+//! ```text
+//!   <data-dir>/member/lock    held by whoever uses the directory
+//!                    /db      the state engine
+//!                    /wal     the log, unless --wal-dir put it elsewhere
+//!                    /snap/db the Go server's database: not ours
+//! ```
+//!
+//! Writes: what its caller does with the engine. Reads: which kind of directory it is.
+//! Holds: while a `DataDir` lives no server can use the directory.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::database::{wait_for_lock, words};
+use crate::storage::rocks::{self, RocksEngine};
+
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+pub fn member(data_dir: &Path) -> PathBuf {
+    data_dir.join("member")
+}
+
+impl DataDir {
+    /// Takes the directory for this process. `verb` says what the Go server's own tool would do with one of its own.
+    pub fn take(path: &Path, timeout: Option<Duration>, verb: &str) -> Result<DataDir, String> {
+        let db = member(path).join("db");
+        if let Err(error) = std::fs::metadata(&db) {
+            let theirs = member(path).join("snap/db");
+            return Err(match theirs.exists() {
+                true => format!(
+                    "{} is the database of the Go server, whose own etcdutl {verb} it; this one works on {}",
+                    theirs.display(),
+                    db.display()
+                ),
+                false => format!("stat {}: {}", db.display(), words(&error)),
+            });
+        }
+        let lock = lock(&member(path), timeout)?;
+        Ok(DataDir { path: path.to_owned(), _lock: lock })
+    }
+
+    pub fn engine(&self) -> Result<Arc<RocksEngine>, String> {
+        RocksEngine::open(&member(&self.path).join("db"), rocks::Options::default()).map_err(|error| error.to_string())
+    }
+
+    pub fn log(&self) -> PathBuf {
+        member(&self.path).join("wal")
+    }
+}
+
+/// Takes the lock file that a server of this directory would take.
+pub fn lock(member: &Path, timeout: Option<Duration>) -> Result<File, String> {
+    let path = member.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| format!("open {}: {}", path.display(), words(&error)))?;
+    wait_for_lock(&path, timeout, || file.try_lock())?;
+    Ok(file)
+}

@@ -1,0 +1,44 @@
+//! `defrag`: gives back what deleted rows still take on disk, of a member that is stopped.
+//!
+//! Writes: the state engine. A database of the Go server is refused.
+//! Crash: the rows are there, in old files or in new ones.
+
+use std::path::{Path, PathBuf};
+
+use super::{Settings, data_dir::DataDir};
+use crate::{
+    cli::Failure,
+    storage::{Batch, Engine, Keyspace, keyspace::local},
+};
+
+/// Defragments the data directory of a member that is stopped
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "etcdutl defrag --data-dir <dir>")]
+pub struct Defrag {
+    #[arg(hide = true)]
+    _ignored: Vec<String>,
+    /// The data directory; a directory of the Go server is refused
+    #[arg(long, value_name = "dir", required = true)]
+    data_dir: PathBuf,
+}
+
+impl Defrag {
+    pub fn run(self, settings: &Settings) -> Result<(), Failure> {
+        let dir = self.data_dir;
+        defragment(&dir, settings).map_err(|error| Failure::general(format!("Failed to defragment etcd data[{}] ({error})", dir.display())))
+    }
+}
+
+fn defragment(dir: &Path, settings: &Settings) -> Result<(), String> {
+    let data_dir = DataDir::take(dir, settings.timeout(), "defragments")?;
+    let engine = data_dir.engine()?;
+    let done = || {
+        engine.defragment()?;
+        // The size that only a defragmentation lowers: a start without it counts anew.
+        let mut batch = Batch::default();
+        batch.delete(Keyspace::Local, local::DB_SIZE);
+        engine.write(&batch)?;
+        engine.flush()
+    };
+    done().map_err(|error| error.to_string())
+}
