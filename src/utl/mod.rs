@@ -49,7 +49,7 @@ fn command(args: &[OsString]) -> Result<(), Failure> {
         Command::Defrag(defrag) => defrag.run(&settings),
         Command::Migrate(migrate) => migrate.run(&settings),
         Command::Completion(completion) => completion.run(&TOOL),
-        Command::Export(export) => export.run(),
+        Command::Export(export) => export.run(&settings),
         Command::Version(version) => version.run(&TOOL),
     }
 }
