@@ -137,12 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_is_seen() {
+    fn every_flipped_bit_that_changes_anything_is_seen() {
         let bytes = of_one().encode();
+        let whole = snappb::Snapshot::decode(&bytes[..]).unwrap();
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(check(&damaged).is_err(), "bit {bit}");
+            // The number that the checksum is written as has more bits than the checksum.
+            let is_same = snappb::Snapshot::decode(&damaged[..]).is_ok_and(|decoded| decoded == whole);
+            assert!(is_same || check(&damaged).is_err(), "bit {bit}");
         }
         assert!(check(b"").is_err());
     }

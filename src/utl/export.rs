@@ -17,11 +17,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Settings;
+use super::data_dir::{self, DataDir};
 use crate::bbolt::{ByteOrder, Format};
 use crate::cli::Failure;
 use crate::membership::{Member, SnapFile};
 use crate::state_machine::snapshot;
-use crate::storage::rocks::{self, RocksEngine};
 use crate::storage::{Engine, Keyspace, Read};
 use crate::wal::{self, Examined, HardState, RealFileSystem, Wal};
 
@@ -43,15 +44,18 @@ pub struct Export {
 }
 
 impl Export {
-    pub fn run(self) -> Result<(), Failure> {
-        let member = self.data_dir.join("member");
-        let _lock = lock(&member)?;
+    pub fn run(self, settings: &Settings) -> Result<(), Failure> {
+        let member = data_dir::member(&self.data_dir);
+        if !member.join("db").exists() && member.join("snap/db").exists() {
+            return Err(Failure::general(format!("{} is a Go member's already", member.display())));
+        }
+        let from = DataDir::take(&self.data_dir, settings.timeout(), "has no export of").map_err(Failure::general)?;
         check_target(&self.to)?;
-        let engine = RocksEngine::open(&member.join("db"), rocks::Options::default()).map_err(Failure::general)?;
+        let engine = from.engine().map_err(Failure::general)?;
         let format = Format { order: ByteOrder::native(), page_size: 4096 };
         let database = snapshot::Export::plan(engine.view(), format).map_err(Failure::general)?;
         let at = standing(&*engine, &database)?;
-        let wal_dir = self.wal_dir.unwrap_or_else(|| member.join("wal"));
+        let wal_dir = self.wal_dir.unwrap_or_else(|| from.log());
         let log = wal::examine(&RealFileSystem, &wal_dir, at.index).map_err(Failure::general)?;
         if log.flushed_term.is_some_and(|term| at.index > 0 && term != at.term) {
             return Err(Failure::general(format!("the log in {} does not belong to the state beside it", wal_dir.display())));
@@ -72,23 +76,6 @@ fn failed(op: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::general(format!("cannot {op} {}: {error}", path.display()))
 }
 
-/// As the member locks it.
-fn lock(member: &Path) -> Result<File, Failure> {
-    if !member.join("db").exists() {
-        return Err(Failure::general(match member.join("snap/db").exists() {
-            true => format!("{} is a Go member's already", member.display()),
-            false => format!("{} holds no member's state", member.display()),
-        }));
-    }
-    let path = member.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|error| failed("open", &path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::Error(error)) => Err(failed("lock", &path, &error)),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Failure::general(format!("{} is in use: stop the member first", member.display()))),
-    }
-}
-
 fn check_target(to: &Path) -> Result<(), Failure> {
     match std::fs::read_dir(to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -103,18 +90,18 @@ fn check_target(to: &Path) -> Result<(), Failure> {
 /// Where the state stands in the log, and who is a member there.
 fn standing(engine: &dyn Read, database: &snapshot::Export) -> Result<SnapFile, Failure> {
     let mut members: Vec<Member> = Vec::new();
-    each(engine, Keyspace::Members, &mut |_, value| {
+    each(engine, Keyspace::Members, |_, value| {
         members.push(serde_json::from_slice(value).map_err(|error| error.to_string())?);
         Ok(())
     })?;
     let mut removed = Vec::new();
-    each(engine, Keyspace::MembersRemoved, &mut |key, _| {
+    each(engine, Keyspace::MembersRemoved, |key, _| {
         let id = std::str::from_utf8(key).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
         removed.push(id.ok_or("it is no id")?);
         Ok(())
     })?;
     let mut version = None;
-    each(engine, Keyspace::Cluster, &mut |key, value| {
+    each(engine, Keyspace::Cluster, |key, value| {
         if key == b"clusterVersion" {
             version = String::from_utf8_lossy(value).parse().ok();
         }
@@ -126,7 +113,7 @@ fn standing(engine: &dyn Read, database: &snapshot::Export) -> Result<SnapFile, 
     Ok(SnapFile { index, term, conf_state, members, removed, version })
 }
 
-fn each(engine: &dyn Read, keyspace: Keyspace, take: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), String>) -> Result<(), Failure> {
+fn each(engine: &dyn Read, keyspace: Keyspace, mut take: impl FnMut(&[u8], &[u8]) -> Result<(), String>) -> Result<(), Failure> {
     let mut broken = None;
     let mut visit = |key: &[u8], value: &[u8]| match take(key, value) {
         Ok(()) => ControlFlow::Continue(()),

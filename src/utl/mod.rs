@@ -51,7 +51,7 @@ fn command(args: &[OsString]) -> Result<(), Failure> {
         Command::Migrate(migrate) => migrate.run(&settings),
         Command::Bbolt(bbolt) => bbolt.run(),
         Command::Completion(completion) => completion.run(&TOOL),
-        Command::Export(export) => export.run(),
+        Command::Export(export) => export.run(&settings),
         Command::Version(version) => version.run(&TOOL),
     }
 }

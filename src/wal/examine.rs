@@ -45,7 +45,7 @@ pub struct Examined {
 pub struct ExaminedSegment<'a> {
     pub path: &'a Path,
     pub file: &'a dyn File,
-    /// Bytes up to the end of its last record, in the tail; else all of it.
+    /// Bytes behind which all is zero: of a whole tail, up to the end of its last record; of any other, all.
     pub used: u64,
     /// The last one: the only one that is still written.
     pub is_tail: bool,
@@ -58,7 +58,7 @@ impl Examined {
         self.segments.iter().enumerate().map(move |(at, segment)| {
             let file = segment.file.as_deref().expect("an examined segment is open");
             // A file that cannot be measured is one of no bytes: whoever copies it meets the error again.
-            let used = if at == last { self.end } else { file.size().unwrap_or_default() };
+            let used = if at == last && self.torn.is_none() { self.end } else { file.size().unwrap_or_default() };
             ExaminedSegment { path: &segment.path, file, used, is_tail: at == last }
         })
     }

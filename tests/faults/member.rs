@@ -38,6 +38,11 @@ impl Member {
         Member { program: program.to_path_buf(), data, log, client, peer, flags, child: None }
     }
 
+    /// The next start is of this program.
+    pub fn switch_to(&mut self, program: &Path) {
+        self.program = program.to_path_buf();
+    }
+
     /// Starts it, as an argument of `wrapper` if that is not empty. The wrapper must become the program by `exec`.
     pub fn spawn(&mut self, wrapper: &[OsString]) {
         assert!(self.child.is_none(), "the member runs");

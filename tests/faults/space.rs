@@ -15,7 +15,7 @@ use etcd::wire::etcdserverpb::{
 use tonic::Code;
 
 use crate::{
-    harness::{Clients, eventually, ours},
+    harness::{Clients, eventually, ours, reference},
     member::{Member, NO_SPACE, Told},
     quota::disarm,
 };
@@ -274,4 +274,29 @@ async fn a_data_directory_that_became_read_only_is_one_line_and_code_1() {
     let errors = member.lines_at("error");
     assert_eq!(errors.len(), 1, "{}", member.log_text());
     assert!(errors[0].contains("Read-only file system"), "{}", errors[0]);
+}
+
+#[tokio::test]
+async fn a_go_members_directory_is_not_taken_over_where_its_conversion_would_not_fit() {
+    // Two segments that the Go member sets aside, its database, and what ours sets aside for itself.
+    let Some(volume) = Volume::of(400) else { return };
+    let notes = tempfile::tempdir().expect("a directory");
+    let mut member = Member::new(&reference(), volume.path().join("data"), notes.path(), &[]);
+    member.start().await;
+    let value: Bytes = (0..200_000).map(|_| rand::random::<u8>()).collect::<Vec<_>>().into();
+    let mut told = Told::default();
+    told.put_many(&mut member.clients(), "key-", 100, &value).await.expect("there is room");
+    member.kill();
+    let filler = volume.fill();
+
+    member.switch_to(&ours());
+    member.spawn(&[]);
+    assert_eq!(member.end().await.code(), Some(1));
+    let said: Vec<_> = member.log_text().lines().filter(|line| line.contains("its conversion may need")).map(str::to_owned).collect();
+    assert_eq!(said.len(), 1, "{}", member.log_text());
+    let names = std::fs::read_dir(volume.path().join("data/member")).expect("a directory").count();
+    assert_eq!(names, 3, "the lock, and the Go member's two");
+    std::fs::remove_file(filler).expect("the file is there");
+    member.start().await;
+    told.check(&mut member.clients()).await;
 }

@@ -184,6 +184,31 @@ impl Server {
         }
     }
 
+    /// The next start is of this program, on the same data dir and ports.
+    pub fn switch_to(&mut self, program: &Path) {
+        assert!(self.child.is_none(), "the server still runs");
+        self.program = program.to_path_buf();
+    }
+
+    /// Starts the program again and waits for nothing.
+    pub fn launch(&mut self) {
+        assert!(self.child.is_none(), "the server still runs");
+        self.spawn();
+    }
+
+    /// Waits until a program that cannot start has ended; answers how.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.as_mut().expect("the server was started").try_wait().expect("a child can be waited for") {
+                self.child = None;
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server did not end\n{}", self.log_tail());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// Starts the same program again on the same data dir and ports.
     pub async fn start_again(&mut self) {
         assert!(self.child.is_none(), "the server still runs");
@@ -217,7 +242,7 @@ impl Server {
         }
         let child = command
             .arg("--data-dir")
-            .arg(self.home.path().join("data"))
+            .arg(self.data_dir())
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("default={peer}")])

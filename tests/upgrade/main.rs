@@ -3,7 +3,12 @@
 #![cfg(unix)]
 
 mod bbolt;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod go_dir;
 mod real_server;
-#[path = "../harness/runner.rs"]
-mod runner;
+mod refusals;
+mod steps;
+mod takeover;
 mod wal;

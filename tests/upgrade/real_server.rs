@@ -13,7 +13,7 @@ use etcd::wire::etcdserverpb::kv_client::KvClient;
 use etcd::wire::etcdserverpb::{PutRequest, RangeRequest};
 use tonic::transport::Channel;
 
-use crate::runner;
+use crate::harness::runner;
 
 /// What a member is called and where it listens.
 #[derive(Clone, Debug)]

@@ -217,7 +217,7 @@ async fn what_was_restored_can_be_handed_to_the_go_server() {
     let found = see(&mut server.clients()).await;
     server.stop().await;
     let from = server.data_dir().display().to_string();
-    let go = Server::start_on(&reference(), &[], |to| {
+    let go = Server::start_on(&reference(), &[], |to, _| {
         run(ours(), &["export", "--data-dir", &from, "--to", &to.display().to_string()]).done();
     })
     .await;

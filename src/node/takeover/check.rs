@@ -37,20 +37,20 @@ pub(super) struct Checked {
     pub log: Examined,
     /// Where the database stands in the log.
     pub position: Position,
-    _locks: Vec<File>,
+    /// A database that does not count, but for its lock.
+    _stale: Option<Database<Prefix>>,
 }
 
 impl Checked {
     pub fn new(place: &Place) -> Result<Checked, TakeoverError> {
         let mut database_path = place.go_db();
-        let mut locks = vec![lock(&database_path)?];
         let mut database = open(&database_path)?;
         let mut rows = Rows::read(&database, &database_path)?;
-        let mut log = wal::examine(&RealFileSystem, &place.wal, rows.consistent_index)?;
+        let mut stale = None;
+        let mut log = examine(place, &rows)?;
         if let Some(index) = log.snapshot.as_ref().map(|snapshot| snapshot.index).filter(|index| *index > rows.consistent_index) {
             database_path = received(place, index, rows.consistent_index)?;
-            locks.push(lock(&database_path)?);
-            database = open(&database_path)?;
+            stale = Some(std::mem::replace(&mut database, open(&database_path)?));
             rows = Rows::read(&database, &database_path)?;
             if rows.consistent_index < index {
                 let has = rows.consistent_index;
@@ -58,15 +58,15 @@ impl Checked {
             }
             // Its locks go before they are taken again.
             drop(log);
-            log = wal::examine(&RealFileSystem, &place.wal, rows.consistent_index)?;
+            log = examine(place, &rows)?;
         }
         let term = check_term(&rows, &log)?;
         check_versions(&rows)?;
         check_group(&rows, &log)?;
-        check_snap_files(&place.snap())?;
+        check_snap_file(place, &log)?;
         check_space(place, database.size(), &log)?;
         let position = Position { consistent_index: rows.consistent_index, term, conf_state: rows.conf_state() };
-        Ok(Checked { database, database_path, log, position, _locks: locks })
+        Ok(Checked { database, database_path, log, position, _stale: stale })
     }
 }
 
@@ -74,20 +74,32 @@ fn refused<T>(why: String) -> Result<T, TakeoverError> {
     Err(TakeoverError::Refused(why))
 }
 
-/// As bbolt locks it: whoever has it runs on it.
-fn lock(path: &Path) -> Result<File, TakeoverError> {
-    let file = File::options().read(true).write(true).open(path).map_err(|error| TakeoverError::io("open", path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(TakeoverError::InUse(path.to_owned())),
-        Err(std::fs::TryLockError::Error(error)) => Err(TakeoverError::io("lock", path, error)),
+fn examine(place: &Place, rows: &Rows) -> Result<Examined, TakeoverError> {
+    match wal::examine(&RealFileSystem, &place.wal, rows.consistent_index) {
+        Err(wal::Error::Missing { dir }) if rows.consistent_index == 0 => refused(format!(
+            "there is no log in {} and nothing in {}, as if it was stopped while it was made: remove both to begin anew",
+            dir.display(),
+            place.snap().display()
+        )),
+        Ok(log) if log.last_index == 0 => refused(format!(
+            "there is nothing in the log in {} and nothing in {}, as if it was stopped while it was made: remove both to begin anew",
+            place.wal.display(),
+            place.snap().display()
+        )),
+        examined => Ok(examined?),
     }
 }
 
-/// Every page of it.
+/// Locked as bbolt locks it, for as long as it is open: whoever has the lock runs on it. Every page is looked at.
 fn open(path: &Path) -> Result<Database<Prefix>, TakeoverError> {
     let damaged = |source| TakeoverError::Database { path: path.to_owned(), source };
-    let source = File::open(path).and_then(Prefix::whole).map_err(|error| TakeoverError::io("open", path, error))?;
+    let file = File::options().read(true).write(true).open(path).map_err(|error| TakeoverError::io("open", path, error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => return Err(TakeoverError::InUse(path.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => return Err(TakeoverError::io("lock", path, error)),
+    }
+    let source = Prefix::whole(file).map_err(|error| TakeoverError::io("measure", path, error))?;
     let database = Database::open(source).map_err(damaged)?;
     let mut first = None;
     database
@@ -220,17 +232,16 @@ fn check_entry(entry: &LogEntry, members: &mut Vec<Member>) -> Result<(), Takeov
     }
 }
 
-/// Members up to 3.6 start from one of these; a later one only writes them.
-fn check_snap_files(snap: &Path) -> Result<(), TakeoverError> {
-    let listed =
-        std::fs::read_dir(snap).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>());
-    for path in listed.map_err(|error| TakeoverError::io("list", snap, error))? {
-        if path.extension().is_some_and(|extension| extension == "snap") {
-            let bytes = std::fs::read(&path).map_err(|error| TakeoverError::io("read", &path, error))?;
-            snap_file::check(&bytes).map_err(|why| TakeoverError::Refused(format!("{}: {why}", path.display())))?;
-        }
+/// Members up to 3.6 start from the file of the log's newest snapshot, where a later one only writes it. A file that the log does not
+/// speak of is none: a crash may have cut it short.
+fn check_snap_file(place: &Place, log: &Examined) -> Result<(), TakeoverError> {
+    let Some(snapshot) = &log.snapshot else { return Ok(()) };
+    let path = place.snap().join(format!("{:016x}-{:016x}.snap", snapshot.term, snapshot.index));
+    match std::fs::read(&path) {
+        Ok(bytes) => snap_file::check(&bytes).map_err(|why| TakeoverError::Refused(format!("{}: {why}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(TakeoverError::io("read", &path, error)),
     }
-    Ok(())
 }
 
 /// Rows take less space here than there, but for the index of them that is ours alone.

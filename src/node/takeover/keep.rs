@@ -98,8 +98,8 @@ fn copy(segment: &ExaminedSegment<'_>, to: &Path) -> io::Result<()> {
     let len = segment.file.size()?;
     let mut chunk = vec![0; CHUNK];
     let mut from = 0;
-    while from < len {
-        let part = &mut chunk[..(len - from).min(CHUNK as u64) as usize];
+    while from < segment.used {
+        let part = &mut chunk[..(segment.used - from).min(CHUNK as u64) as usize];
         segment.file.read_at(from, part)?;
         if part.iter().any(|byte| *byte != 0) {
             target.seek(SeekFrom::Start(from))?;

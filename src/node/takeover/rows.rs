@@ -29,7 +29,7 @@ impl Rows {
     pub fn read<S: ReadAt>(database: &Database<S>, path: &Path) -> Result<Rows, TakeoverError> {
         let mut rows = Rows::default();
         for keyspace in [Keyspace::Meta, Keyspace::Members, Keyspace::MembersRemoved, Keyspace::Cluster, Keyspace::Auth] {
-            each_row(database, path, keyspace, &mut |key, value| rows.take(keyspace, key, value))?;
+            each_row(database, path, keyspace, |key, value| rows.take(keyspace, key, value))?;
         }
         Ok(rows)
     }
@@ -71,7 +71,7 @@ fn each_row<S: ReadAt>(
     database: &Database<S>,
     path: &Path,
     keyspace: Keyspace,
-    take: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), String>,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
 ) -> Result<(), TakeoverError> {
     let damaged = |source| TakeoverError::Database { path: path.to_owned(), source };
     let Some(bucket) = database.bucket(keyspace.name().as_bytes()).map_err(damaged)? else { return Ok(()) };
