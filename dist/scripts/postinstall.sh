@@ -6,7 +6,7 @@ if command -v systemd-sysusers >/dev/null 2>&1; then
     systemd-tmpfiles --create etcd.conf || true
 elif ! id etcd >/dev/null 2>&1; then
     if command -v useradd >/dev/null 2>&1; then
-        useradd --system --home-dir /var/lib/etcd --shell /usr/sbin/nologin etcd
+        useradd --system --user-group --home-dir /var/lib/etcd --shell /usr/sbin/nologin etcd
     else
         addgroup -S etcd
         adduser -S -D -H -h /var/lib/etcd -s /sbin/nologin -G etcd etcd

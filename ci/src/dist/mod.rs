@@ -88,7 +88,8 @@ fn one(row: &Row, route: Option<Route>, scope: &Scope, host: &Host) -> Result<()
     if row.os == "linux" {
         let stage = host.stage(row, &programs, &release, seconds)?;
         let names: Vec<String> = scope.names();
-        let stage = packages::Stage { folder: &stage, programs: &names, has_server: scope.is_whole, release: &release, seconds };
+        let stage =
+            packages::Stage { folder: &stage, programs: &names, has_server: scope.is_whole, release: &release, floor: &row.floor, seconds };
         packages::write(row, &stage, &output)?;
     }
     if row.triple().contains("musl") && scope.is_whole {

@@ -22,6 +22,8 @@ pub struct Stage<'a> {
     pub programs: &'a [String],
     pub has_server: bool,
     pub release: &'a str,
+    /// The row's, for what a package depends on.
+    pub floor: &'a str,
     pub seconds: u64,
 }
 
@@ -31,7 +33,7 @@ pub fn write(row: &Row, stage: &Stage<'_>, output: &Path) -> Result<()> {
     for (kind, word) in kinds.into_iter().filter_map(|(kind, word)| Some((kind, word.as_ref()?))) {
         let file = stage.folder.join(format!("nfpm-{kind}.yaml"));
         // A description of nfpm is YAML, and JSON is YAML.
-        fs::write(&file, serde_json::to_string_pretty(&description(word, stage, &place::checkout()))?)?;
+        fs::write(&file, serde_json::to_string_pretty(&description(kind, word, stage, &place::checkout()))?)?;
         let step = Step::new(nfpm()).args(["package", "--packager", kind, "--config"]).args([&file]).args(["--target"]).args([output]);
         step.var("SOURCE_DATE_EPOCH", stage.seconds.to_string())
             .run(stage.folder)
@@ -45,7 +47,7 @@ fn nfpm() -> PathBuf {
     if brought.exists() { brought } else { "nfpm".into() }
 }
 
-fn description(word: &str, stage: &Stage<'_>, checkout: &Path) -> Value {
+fn description(kind: &str, word: &str, stage: &Stage<'_>, checkout: &Path) -> Value {
     let (dist, folder) = (checkout.join("dist"), stage.folder);
     let file = |source: PathBuf, target: String, mode: u32| json!({ "src": source, "dst": target, "file_info": { "mode": mode, "mtime": date(stage.seconds) } });
     let mut contents = Vec::new();
@@ -59,7 +61,7 @@ fn description(word: &str, stage: &Stage<'_>, checkout: &Path) -> Value {
             contents.push(file(source, target.to_string(), 0o644));
         }
     }
-    contents.push(file(checkout.join("LICENSE"), "/usr/share/doc/etcd/copyright".into(), 0o644));
+    contents.push(file(dist.join("copyright"), "/usr/share/doc/etcd/copyright".into(), 0o644));
     if stage.has_server {
         contents.push(file(dist.join("systemd/etcd.service"), "/usr/lib/systemd/system/etcd.service".into(), 0o644));
         contents.push(file(dist.join("systemd/sysusers.conf"), "/usr/lib/sysusers.d/etcd.conf".into(), 0o644));
@@ -90,7 +92,18 @@ fn description(word: &str, stage: &Stage<'_>, checkout: &Path) -> Value {
         "mtime": date(stage.seconds),
         "contents": contents,
         "scripts": scripts,
+        "depends": depends(kind, stage.floor),
     })
+}
+
+/// The libc that the programs were linked against; static ones need nothing.
+fn depends(kind: &str, floor: &str) -> Vec<String> {
+    let version = floor.split(',').next().and_then(|part| part.strip_prefix("glibc "));
+    match (kind, version) {
+        ("deb", Some(version)) => vec![format!("libc6 (>= {version})")],
+        ("rpm", Some(version)) => vec![format!("glibc >= {version}")],
+        _ => Vec::new(),
+    }
 }
 
 const COMPLETIONS: [(&str, &str); 3] = [
@@ -110,8 +123,15 @@ mod tests {
 
     fn described(programs: &[&str], has_server: bool) -> Value {
         let programs: Vec<String> = programs.iter().map(ToString::to_string).collect();
-        let stage = Stage { folder: Path::new("/stage"), programs: &programs, has_server, release: "3.7.1", seconds: 1_700_000_000 };
-        description("ppc64el", &stage, &place::checkout())
+        let stage = Stage {
+            folder: Path::new("/stage"),
+            programs: &programs,
+            has_server,
+            release: "3.7.1",
+            floor: "glibc 2.34, linux 5.14",
+            seconds: 1_700_000_000,
+        };
+        description("deb", "ppc64el", &stage, &place::checkout())
     }
 
     fn targets(description: &Value) -> Vec<&str> {
@@ -129,6 +149,13 @@ mod tests {
             description["contents"].as_array().unwrap().iter().find(|content| content["dst"] == "/etc/etcd/etcd.conf.yml").unwrap();
         assert_eq!(settings["type"], "config|noreplace");
         assert_eq!((description["arch"].as_str(), description["mtime"].as_str()), (Some("ppc64el"), Some("2023-11-14T22:13:20Z")));
+    }
+
+    #[test]
+    fn a_package_wants_the_libc_of_its_row() {
+        assert_eq!(described(&["etcd"], true)["depends"], json!(["libc6 (>= 2.34)"]));
+        assert_eq!(depends("rpm", "glibc 2.28, linux 4.18"), ["glibc >= 2.28"]);
+        assert_eq!(depends("apk", "static, linux 4.18"), [""; 0]);
     }
 
     #[test]

@@ -40,8 +40,16 @@ fn of_row(at: usize, row: &Row) -> Vec<Finding> {
     }
     findings.extend(route_faults(row));
     findings.extend(runner_fault(row).map(|what| (at, what)));
+    findings.extend(package_fault(row).map(|what| (at, what)));
     findings.extend(skip_faults(at, row));
     findings
+}
+
+/// Two rows of one processor must not write the same package, and each kind belongs to systems of one libc.
+fn package_fault(row: &Row) -> Option<String> {
+    let (is_musl, packages) = (row.triple().contains("musl"), &row.packages);
+    let is_wrong = if is_musl { packages.deb.is_some() || packages.rpm.is_some() } else { packages.apk.is_some() };
+    is_wrong.then(|| format!("{}: apk is for musl, deb and rpm are for glibc", row.name()))
 }
 
 /// The words that every name of the row is made of have to be those of its triple.

@@ -128,6 +128,13 @@ fn a_route_without_its_facts_is_refused() {
 }
 
 #[test]
+fn a_package_of_the_other_libc_is_refused() {
+    assert!(
+        refused_with("{ deb = \"s390x\" }", "{ apk = \"s390x\" }").ends_with(":1: linux-s390x: apk is for musl, deb and rpm are for glibc")
+    );
+}
+
+#[test]
 fn all_findings_are_told_at_once() {
     let said = refused(&ROW.replace("tier = 2", "tier = 0").replace("somebody", ""));
     assert!(said.lines().count() >= 2, "{said}");
