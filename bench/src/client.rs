@@ -27,9 +27,10 @@ pub enum Method {
     LeaseGrant,
     LeaseKeepAlive,
     Defragment,
+    Snapshot,
 }
 
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "/etcdserverpb.KV/Put",
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.KV/Txn",
@@ -38,6 +39,7 @@ const PATHS: [&str; 8] = [
     "/etcdserverpb.Lease/LeaseGrant",
     "/etcdserverpb.Lease/LeaseKeepAlive",
     "/etcdserverpb.Maintenance/Defragment",
+    "/etcdserverpb.Maintenance/Snapshot",
 ];
 
 /// Large enough that a list of ten thousand objects is not held up by the client.
@@ -110,6 +112,15 @@ impl Connection {
 
     pub async fn ask<A: Message + Default>(&self, method: Method, request: &impl Message) -> Result<A> {
         Ok(A::decode(self.call(method, frame(request)).await?)?)
+    }
+
+    /// One request and a stream of answers.
+    pub async fn download(&self, method: Method, request: &impl Message) -> Result<Incoming> {
+        let mut sender = self.sender.clone().ready().await?;
+        let (response, mut body) = sender.send_request(self.requests[method as usize].clone(), false)?;
+        body.send_data(frame(request), true)?;
+        let stream = response.await?.into_body();
+        Ok(Incoming { stream, buffer: BytesMut::new() })
     }
 
     /// A stream in both directions.

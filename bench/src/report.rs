@@ -53,6 +53,8 @@ const METRICS: &[Metric] = &[
     metric("rss peak", "MiB", Better::Less),
     metric("rss", "MiB", Better::Less),
     metric("rss anonymous", "MiB", Better::Less),
+    metric("rss grown", "MiB", Better::Less),
+    metric("rss anonymous grown", "MiB", Better::Less),
     metric("written", "KiB/1000", Better::Less),
 ];
 

@@ -46,7 +46,7 @@ impl History {
     async fn step(&mut self, clients: &mut Clients) {
         match self.random.random_range(0..100) {
             0..60 => {
-                let put = self.put();
+                let put = self.put(1 << 20);
                 self.revision = clients.kv.put(put).await.expect("a put").into_inner().header.expect("a header").revision;
             }
             60..80 => {
@@ -58,7 +58,8 @@ impl History {
             80..88 => {
                 // Keys of their own ranges: a transaction does not put what it deletes.
                 let puts = (0..self.random.random_range(1..6)).map(|n| {
-                    let put = PutRequest { key: key(n * 7 + self.random.random_range(0..6)).into(), ..self.put() };
+                    // Together no more than a request may hold.
+                    let put = PutRequest { key: key(n * 7 + self.random.random_range(0..6)).into(), ..self.put(40_000) };
                     RequestOp { request: Some(Request::RequestPut(put)) }
                 });
                 let txn = TxnRequest { success: puts.collect(), ..Default::default() };
@@ -82,9 +83,9 @@ impl History {
         }
     }
 
-    fn put(&mut self) -> PutRequest {
+    fn put(&mut self, large: usize) -> PutRequest {
         let size = match self.random.random_range(0..40) {
-            0 => 1 << 20,
+            0 => large,
             1..4 => self.random.random_range(2000..40_000),
             _ => self.random.random_range(0..400),
         };

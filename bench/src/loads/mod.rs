@@ -73,6 +73,8 @@ pub const LOADS: &[Load] = &[
     load("compaction", "compaction of 450k records over 50k keys, then defragmentation, with puts going on", |bench| {
         Box::pin(upkeep::compaction(bench))
     }),
+    load("snapshot", "a snapshot of 100 MB, with puts going on", |bench| Box::pin(upkeep::snapshot(bench, 100))),
+    large(load("big-snapshot", "a snapshot of 500 MB, with puts going on", |bench| Box::pin(upkeep::snapshot(bench, 500)))),
     load("idle", "an empty server with nothing to do", |bench| Box::pin(upkeep::idle(bench))),
 ];
 
@@ -107,16 +109,22 @@ fn put_frame(number: usize, len: usize) -> Bytes {
 
 /// Writes keys 0..count, many in a transaction and many transactions at once.
 async fn fill(server: &Server, count: usize, len: usize) -> Result<()> {
+    let value = value(len);
+    fill_with(server, count, FILL_TXN, move |_| value.clone()).await
+}
+
+/// The same with a value for each key, `batch` of them in a transaction.
+async fn fill_with(server: &Server, count: usize, batch: usize, value: impl Fn(usize) -> Bytes + 'static) -> Result<()> {
     let connection = Connection::open(server.address).await?;
-    let (next, value) = (Rc::new(Cell::new(0)), value(len));
+    let (next, value) = (Rc::new(Cell::new(0)), Rc::new(value));
     let mut fillers = Vec::new();
     for _ in 0..FILL_CLIENTS {
         let (connection, next, value) = (connection.clone(), next.clone(), value.clone());
         fillers.push(tokio::task::spawn_local(async move {
             while next.get() < count {
                 let first = next.get();
-                next.set((first + FILL_TXN).min(count));
-                let put = |number| PutRequest { key: key(number).into(), value: value.clone(), ..Default::default() };
+                next.set((first + batch).min(count));
+                let put = |number| PutRequest { key: key(number).into(), value: value(number), ..Default::default() };
                 let success = (first..next.get()).map(|number| RequestOp { request: Some(request_op::Request::RequestPut(put(number))) });
                 connection.ask::<TxnResponse>(Method::Txn, &TxnRequest { success: success.collect(), ..Default::default() }).await?;
             }

@@ -1,11 +1,15 @@
-//! What a server does beside serving: compaction, defragmentation, and nothing at all.
+//! What a server does beside serving: compaction, defragmentation, snapshots, and nothing at all.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use etcd::wire::etcdserverpb::{CompactionRequest, CompactionResponse, DefragmentRequest, DefragmentResponse, RangeRequest, RangeResponse};
+use anyhow::{Result, ensure};
+use etcd::wire::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DefragmentRequest, DefragmentResponse, RangeRequest, RangeResponse, SnapshotRequest,
+    SnapshotResponse,
+};
 
-use super::{Bench, VALUE_LEN, fill, putter};
+use super::{Bench, VALUE_LEN, fill, fill_with, putter, value};
 use crate::client::{Connection, Method};
 use crate::drive::{Tally, measured, spawn_clients};
 use crate::report::Row;
@@ -44,6 +48,69 @@ pub async fn compaction(bench: Bench) -> Result<Vec<Row>> {
     };
     rows.push(under_puts(&server, "defragmentation, puts", defragment).await?);
     Ok(rows)
+}
+
+/// A snapshot of so many megabytes in values that do not compress.
+pub async fn snapshot(bench: Bench, megabytes: usize) -> Result<Vec<Row>> {
+    const LEN: usize = 10_000;
+    let server = bench.start().await?;
+    // No two values near each other have bytes in common.
+    let pool = value(1 << 20);
+    fill_with(&server, megabytes * 100, 50, move |number| {
+        let start = number * 7919 % (pool.len() - LEN);
+        pool.slice(start..start + LEN)
+    })
+    .await?;
+    tokio::time::sleep(bench.seconds).await;
+    let (quiet, busy) = (format!("before a snapshot of {megabytes} MB, puts"), format!("snapshot of {megabytes} MB, puts"));
+    let wait = async {
+        tokio::time::sleep(bench.seconds).await;
+        (Ok(()), bench.seconds)
+    };
+    let mut rows = vec![under_puts(&server, &quiet, wait).await?];
+    rows[0].unset("took");
+
+    let (before, is_over) = (server.usage()?, Cell::new(false));
+    let (mut rss, mut anonymous) = (before.rss_kib, before.rss_anonymous_kib);
+    let watch = async {
+        while !is_over.get() {
+            let now = server.usage()?;
+            (rss, anonymous) = (rss.max(now.rss_kib), anonymous.max(now.rss_anonymous_kib));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::Ok(())
+    };
+    let save = async {
+        let start = Instant::now();
+        let done = download(&server, megabytes << 20).await;
+        is_over.set(true);
+        (done, start.elapsed())
+    };
+    let (watched, row) = tokio::join!(watch, under_puts(&server, &busy, save));
+    watched?;
+    let mut row = row?;
+    row.unset("rss peak");
+    row.set("rss grown", (rss - before.rss_kib) as f64 / 1024.0);
+    row.set("rss anonymous grown", (anonymous - before.rss_anonymous_kib) as f64 / 1024.0);
+    rows.push(row);
+    Ok(rows)
+}
+
+/// Reads a snapshot to its end.
+async fn download(server: &Server, bytes_min: usize) -> Result<()> {
+    // A connection of its own, as a backup has.
+    let mut stream = Connection::open(server.address).await?.download(Method::Snapshot, &SnapshotRequest {}).await?;
+    let mut bytes = 0;
+    loop {
+        let piece: SnapshotResponse = stream.next().await?;
+        bytes += piece.blob.len();
+        // The digest comes last, and a piece before it may be the last of the file.
+        if piece.remaining_bytes == 0 && piece.blob.len() == 32 {
+            break;
+        }
+    }
+    ensure!(bytes > bytes_min * 9 / 10, "{bytes} bytes are too few for a whole snapshot");
+    Ok(())
 }
 
 /// Paced puts while `work` is done; what they felt of it, and how long it took.

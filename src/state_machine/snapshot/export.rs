@@ -42,6 +42,9 @@ fn damaged(keyspace: Keyspace, key: &[u8], why: impl Into<String>) -> ExportErro
     ExportError::Row { keyspace: keyspace.name(), key: key.escape_ascii().to_string(), why: why.into() }
 }
 
+/// Called with each key and value; an error ends the scan.
+type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), ExportError>;
+
 /// A file that could be written now, and always will be the same.
 pub struct Export {
     view: Arc<dyn Read>,
@@ -230,18 +233,12 @@ fn each_change(
     })
 }
 
-fn scan(view: &dyn Read, keyspace: Keyspace, visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), ExportError>) -> Result<(), ExportError> {
+fn scan(view: &dyn Read, keyspace: Keyspace, visit: Visit<'_>) -> Result<(), ExportError> {
     scan_between(view, keyspace, &[], None, visit)
 }
 
 /// A scan that ends at the first error.
-fn scan_between(
-    view: &dyn Read,
-    keyspace: Keyspace,
-    from: &[u8],
-    to: Option<&[u8]>,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), ExportError>,
-) -> Result<(), ExportError> {
+fn scan_between(view: &dyn Read, keyspace: Keyspace, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), ExportError> {
     let mut failed = None;
     view.scan(keyspace, from, to, &mut |key, value| match visit(key, value) {
         Ok(()) => ControlFlow::Continue(()),
