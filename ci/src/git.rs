@@ -1,5 +1,7 @@
 //! What git knows of this checkout.
 
+use std::sync::OnceLock;
+
 use anyhow::{Context, Result};
 
 use crate::place;
@@ -14,6 +16,22 @@ fn git(arguments: &[&str]) -> Step {
 
 fn says_yes(step: &Step) -> bool {
     step.command(&place::checkout()).output().is_ok_and(|done| done.status.success())
+}
+
+/// The sources as they were when this process began: what a long build is of, whatever is committed meanwhile.
+pub struct Sources {
+    pub commit: String,
+    pub is_dirty: bool,
+}
+
+impl Sources {
+    /// The first call decides; later ones see whether anything has changed since.
+    pub fn at_begin() -> Result<Sources> {
+        static BEGIN: OnceLock<(String, bool)> = OnceLock::new();
+        let now = (head()?, is_dirty()?);
+        let (commit, was_dirty) = BEGIN.get_or_init(|| now.clone());
+        Ok(Sources { commit: commit.clone(), is_dirty: *was_dirty || now.1 || !is_same_source(commit, &now.0) })
+    }
 }
 
 /// The commit that is checked out.

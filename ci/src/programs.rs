@@ -37,17 +37,27 @@ struct Target {
 
 /// All of them, by name.
 pub fn all() -> Result<Vec<Program>> {
+    read(&metadata()?, "bin")
+}
+
+fn metadata() -> Result<Vec<u8>> {
     let step = Step::cargo().args(["metadata", "--no-deps", "--format-version", "1", "--locked"]);
     let done = step.command(&place::checkout()).output().context("failed to start cargo")?;
     ensure!(done.status.success(), "`{}` failed: {}", step.line(), String::from_utf8_lossy(&done.stderr).trim());
-    read(&done.stdout)
+    Ok(done.stdout)
 }
 
-fn read(json: &[u8]) -> Result<Vec<Program>> {
+/// The test binaries of the package that a build of this scope has.
+pub fn tests(scope: &Scope) -> Result<Vec<String>> {
+    let tests = read(&metadata()?, "test")?.into_iter().filter(|test| scope.is_whole || !test.needs_server);
+    Ok(tests.map(|test| test.name).collect())
+}
+
+fn read(json: &[u8], kind: &str) -> Result<Vec<Program>> {
     let metadata: Metadata = serde_json::from_slice(json).context("cargo metadata is not what it was")?;
     let package =
         metadata.packages.into_iter().find(|package| package.name == PACKAGE).context("the package etcd is not in the workspace")?;
-    let bins = package.targets.into_iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
+    let bins = package.targets.into_iter().filter(|target| target.kind.iter().any(|other| other == kind));
     let mut programs: Vec<Program> = bins
         .map(|target| Program { name: target.name, needs_server: target.required_features.iter().any(|name| name == "server") })
         .collect();
@@ -91,7 +101,7 @@ mod tests {
             {"name":"etcd","kind":["lib"]},{"name":"etcdutl","kind":["bin"],"required-features":["server"]},
             {"name":"etcd","kind":["bin"],"required-features":["server"]},{"name":"etcdctl","kind":["bin"]},{"name":"spec","kind":["test"]}]}]}"#;
         let program = |name: &str, needs_server| Program { name: name.into(), needs_server };
-        assert_eq!(read(json).unwrap(), [program("etcd", true), program("etcdctl", false), program("etcdutl", true)]);
+        assert_eq!(read(json, "bin").unwrap(), [program("etcd", true), program("etcdctl", false), program("etcdutl", true)]);
     }
 
     #[test]

@@ -26,11 +26,12 @@ pub struct Account<'a> {
 impl Account<'_> {
     /// Files the run with its evidence, and says where.
     pub fn file(&self, record: &Record, took: Duration, archive: Option<Hashed>, partition: Option<[u32; 2]>) -> Result<Run> {
+        let sources = git::Sources::at_begin()?;
         let run = Run {
             row: self.row.name().to_owned(),
             suite: self.suite,
-            commit: git::head()?,
-            is_dirty: git::is_dirty()?,
+            commit: sources.commit,
+            is_dirty: sources.is_dirty,
             programs: self.scope.names(),
             is_whole: self.scope.is_whole,
             counts: Counts::default(),
@@ -51,7 +52,7 @@ impl Account<'_> {
         let shown = path.strip_prefix(place::checkout()).unwrap_or(&path).display().to_string();
         println!("{}: {} passed, {} failed in {} -> {shown}", self.suite.word(), counts.passed, counts.failed, seconds(took));
         if run.is_dirty {
-            println!("warning: sources differ from the commit, so this result proves nothing: commit, and run it again");
+            println!("warning: the sources are no commit, or changed meanwhile, so this result proves nothing: commit, and run it again");
         }
         Ok(run)
     }

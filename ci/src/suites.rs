@@ -4,7 +4,7 @@
 //!   cargo nextest archive --target T --> tests.tar.zst --cargo nextest run --profile unit--> junit.xml --> result on file
 //! ```
 //!
-//! A profile (`.config/nextest.toml`) is a suite: its filter, its time limits. Emulated ones have a profile of their own, with
+//! A profile (`.config/nextest.toml`) is a suite: its time limits. Emulated ones have a profile of their own, with
 //! longer limits; every test has one, so that what hangs is ended and named.
 
 use std::fs;
@@ -22,6 +22,25 @@ use crate::run::Account;
 use crate::runner::{self, Runner};
 use crate::shell::Step;
 use crate::{build, digest, place, rocksdb};
+
+/// Test binaries of each suite; `unit` is what stands beside the code.
+const BINARIES: [(Suite, &[&str]); 4] = [
+    (Suite::Integration, &["sim"]),
+    (Suite::E2e, &["spec", "cli", "process", "upgrade", "clients"]),
+    (Suite::Functional, &["crash", "faults"]),
+    (Suite::Stress, &["stress"]),
+];
+
+/// The filter of nextest for a suite, of those binaries that the build has.
+fn filter(suite: Suite, there: &[String]) -> Result<String> {
+    let Some((_, wanted)) = BINARIES.iter().find(|(other, _)| *other == suite) else {
+        return Ok("kind(lib) + kind(bin)".to_owned());
+    };
+    let found: Vec<String> =
+        wanted.iter().filter(|name| there.iter().any(|other| other == *name)).map(|name| format!("binary({name})")).collect();
+    ensure!(!found.is_empty(), "no test of `{}` is in this build: it would be of {}", suite.word(), wanted.join(", "));
+    Ok(found.join(" + "))
+}
 
 /// `2/4` is the second of four parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +89,7 @@ fn nextest_suite(row: &Row, suite: Suite, route: Option<Route>, scope: &Scope, p
     );
     let runner = Runner::of(row)?;
     let recipe = Recipe::new(row, route)?;
+    let filter = filter(suite, &crate::programs::tests(scope)?)?;
     let archive = compile(&recipe, scope)?;
     let profile = if runner.is_emulated { format!("{}-emulated", suite.word()) } else { suite.word().to_owned() };
     let junit = place::checkout().join("target/nextest").join(&profile).join("junit.xml");
@@ -79,7 +99,7 @@ fn nextest_suite(row: &Row, suite: Suite, route: Option<Route>, scope: &Scope, p
     fs::create_dir_all(&unpacked)?;
 
     let step = Step::new(nextest()).args(["nextest", "run", "--no-fail-fast", "--profile", &profile, "--archive-file"]).args([&archive]);
-    let step = step.args(["--extract-to"]).args([&unpacked]).args(["--workspace-remap"]).args([place::checkout()]);
+    let step = step.args(["--extract-to"]).args([&unpacked]).args(["--workspace-remap"]).args([place::checkout()]).args(["-E", &filter]);
     let step = match partition {
         Some(Partition { part, of }) => step.args(["--partition", &format!("hash:{part}/{of}")]),
         None => step,
@@ -140,6 +160,21 @@ mod tests {
     }
 
     #[test]
+    fn a_suite_is_of_the_binaries_that_a_build_has() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(filter(Suite::Unit, &[]).unwrap(), "kind(lib) + kind(bin)");
+        assert_eq!(filter(Suite::E2e, &names(&["cli", "sim", "spec"])).unwrap(), "binary(spec) + binary(cli)");
+        assert!(filter(Suite::Stress, &names(&["cli"])).unwrap_err().to_string().contains("no test of `stress` is in this build"));
+    }
+
+    #[test]
+    fn every_test_binary_of_the_package_is_of_one_suite() {
+        for name in crate::programs::tests(&Scope::of(false).unwrap()).unwrap() {
+            assert_eq!(BINARIES.iter().filter(|(_, names)| names.contains(&name.as_str())).count(), 1, "{name}");
+        }
+    }
+
+    #[test]
     fn every_suite_has_its_profile_with_a_time_limit_native_and_emulated() {
         let text = fs::read_to_string(place::checkout().join(".config/nextest.toml")).unwrap();
         let config: toml::Table = text.parse().unwrap();
@@ -150,7 +185,6 @@ mod tests {
                 let limit = &profile["slow-timeout"];
                 assert!(limit["terminate-after"].as_integer().is_some_and(|times| times > 0), "{name} lets a test hang");
             }
-            assert!(profiles[suite.word()].get("default-filter").is_some(), "{} has no filter", suite.word());
         }
     }
 }

@@ -23,8 +23,8 @@ use std::sync::OnceLock;
 use anyhow::{Result, bail, ensure};
 
 use crate::matrix::{Route, Row};
-use crate::place;
 use crate::shell::Step;
+use crate::{git, place};
 
 pub use standard::Standard;
 
@@ -45,6 +45,7 @@ impl Recipe {
     /// The row's first route that this machine has, or the one asked for.
     pub fn new(row: &Row, asked: Option<Route>) -> Result<Recipe> {
         let route = choose(row, asked)?;
+        git::Sources::at_begin()?;
         let mut recipe = Recipe {
             row: row.clone(),
             route,
@@ -110,6 +111,11 @@ impl Recipe {
         if !self.row.cxxflags.is_empty() {
             let flags = self.row.cxxflags.join(" ");
             self.set_for_target("CXXFLAGS", flags);
+        }
+        self.set("CARGO_PROFILE_RELEASE_DEBUG", "false");
+        // What is given out has no symbols, as etcd's; a row that cannot strip says so itself.
+        if !self.variables.iter().any(|(name, _)| name == "CARGO_PROFILE_RELEASE_STRIP") {
+            self.set("CARGO_PROFILE_RELEASE_STRIP", "symbols");
         }
         self.set("CARGO_TARGET_DIR", place::row_target(self.row.name()));
     }
