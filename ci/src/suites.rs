@@ -25,8 +25,8 @@ use crate::{build, digest, place, rocksdb};
 
 /// Test binaries of each suite; `unit` is what stands beside the code.
 const BINARIES: [(Suite, &[&str]); 4] = [
-    (Suite::Integration, &["sim"]),
-    (Suite::E2e, &["spec", "cli", "process", "upgrade", "clients"]),
+    (Suite::Integration, &["sim", "cost"]),
+    (Suite::E2e, &["spec", "cli", "utl", "process", "upgrade", "backup", "clients"]),
     (Suite::Functional, &["crash", "faults"]),
     (Suite::Stress, &["stress"]),
 ];

@@ -41,7 +41,7 @@ const CASES: &[Case] = &[
     ("a database ahead of the log", |data| set_index(data, 1 << 40), "the log ends at entry"),
     ("another term", |data| edit_row(data, "meta", "term", Some(&9u64.to_be_bytes())), "they do not belong together"),
     ("an unknown bucket", |data| edit_row(data, "attic", "key", Some(b"x")), "the bucket \"attic\" is none of etcd's"),
-    ("a record that is none", |data| edit_rows(&db(data), |rows| break_record(rows)), "bucket key, key"),
+    ("a record that is none", |data| edit_rows(&db(data), break_record), "bucket key, key"),
     ("authentication", |data| edit_row(data, "auth", "authEnabled", Some(&[1])), "authentication is enabled"),
     ("a user that is added in the log", add_user_in_log, "it changes users or roles"),
     ("an entry of the second API", |data| append(data, |entry| entry.data = OLD_PUT.into()), "it asks for nothing"),

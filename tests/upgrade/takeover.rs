@@ -224,7 +224,7 @@ async fn kills_at_any_moment_of_a_takeover_lose_nothing() {
         if server.data_dir().join("member/db").exists() {
             break;
         }
-        if rounds % 10 == 0 {
+        if rounds.is_multiple_of(10) {
             // It is the Go member's still.
             server.switch_to(&harness::reference());
             assert_eq!(wanted(&mut server).await, before, "round {rounds}");

@@ -7,7 +7,5 @@
 
 mod changes_hands;
 mod commands;
-#[path = "../../harness/go.rs"]
-mod go;
 mod real;
 mod server;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use super::go;
+use crate::harness::go;
 
 /// Both programs, built once.
 #[derive(Clone)]
