@@ -25,8 +25,8 @@ use crate::wire::error::Error;
 
 /// Bytes of one piece, as etcd sends them.
 const PIECE: usize = 32 << 10;
-/// Bound: pieces that wait for the connection.
-const PIECES_WAITING: usize = 8;
+/// Bound: pieces that wait for the connection, a MiB: what a quick client takes while the thread pauses.
+const PIECES_WAITING: usize = 32;
 /// Bound: how long a client may take nothing. A view keeps on disk what is deleted meanwhile.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Between two looks at a queue that is full.
