@@ -19,8 +19,6 @@ use crate::wire::etcdserverpb::{
 };
 use crate::wire::service::etcd::lease_server::Lease;
 
-/// LSE-2.
-const TTL_MAX: i64 = 9_000_000_000;
 /// How long a keepalive waits for a lease that is being granted right now (LSE-8).
 const APPLY_WAIT: Duration = Duration::from_secs(1);
 
@@ -77,9 +75,6 @@ impl Lease for LeaseService {
         if !self.seat.node.fits(quota::LEASE_COST) {
             node::raise_no_space(&self.seat).await;
             return Err(Error::NoSpace.status());
-        }
-        if request.ttl > TTL_MAX {
-            return Err(Error::LeaseTTLTooLarge.status());
         }
         while request.id == 0 {
             // Chosen before proposing, so that every member grants the same (LSE-1).

@@ -61,7 +61,7 @@ impl Maintenance for MaintenanceService {
         }
         errors.extend(node.alarms.list(AlarmType::None as i32).into_iter().map(|a| {
             let kind = AlarmType::try_from(a.alarm).map_or("NONE", |kind| kind.as_str_name());
-            format!("memberID:{} alarm:{kind} ", a.member_id)
+            format!("memberID:{} alarm:{kind}", a.member_id)
         }));
         Ok(Response::new(StatusResponse {
             header: Some(node.header(node.reader.revision())),
