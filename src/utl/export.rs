@@ -24,7 +24,7 @@ use crate::cli::Failure;
 use crate::membership::{Member, SnapFile};
 use crate::state_machine::snapshot;
 use crate::storage::{Engine, Keyspace, Read};
-use crate::wal::{self, Examined, HardState, RealFileSystem, Wal};
+use crate::wal::{self, Examined, FileSystem, HardState, RealFileSystem, Wal};
 
 /// Bound: bytes of entries that are written to the new log at once.
 const APPEND_BYTES: usize = 1 << 20;
@@ -146,11 +146,7 @@ fn write(staged: &Path, database: snapshot::Export, at: &SnapFile, log: &Examine
 
 /// Readable by its owner alone (DIR-1).
 fn make_dir(dir: &Path) -> Result<(), Failure> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(|error| failed("create", dir, &error))
+    RealFileSystem.create_dir(dir).map_err(|error| failed("create", dir, &error))
 }
 
 fn write_file(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Failure> {
@@ -195,13 +191,8 @@ fn put_in_place(staged: &Path, to: &Path) -> Result<(), Failure> {
     sync_dir(to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
-/// Windows has no such call: there a name is as durable as the journal of the volume makes it.
 fn sync_dir(dir: &Path) -> Result<(), Failure> {
-    #[cfg(unix)]
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| failed("sync", dir, &error))?;
-    #[cfg(not(unix))]
-    let _ = dir;
-    Ok(())
+    RealFileSystem.sync_dir(dir).map_err(|error| failed("sync", dir, &error))
 }
 
 /// `/data/` and `/data` are the same directory and have the same neighbour.

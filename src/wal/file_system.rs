@@ -109,7 +109,8 @@ impl FileSystem for RealFileSystem {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600); // DIR-1
         let file = options.open(path)?;
         // Reading a segment ahead leaves large folios in the page cache, and each small write that dirties one is accounted to this
-        // process as a write of all of it. Nobody reads the tail again, so its clean pages go; that they do is no promise.
+        // process as a write of all of it. Nobody reads the tail again, so its clean pages go; that they do is no promise, and folios
+        // that large writes leave are accounted so all the same.
         #[cfg(target_os = "linux")]
         if how == Open::Write {
             let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
