@@ -28,7 +28,7 @@ use crate::membership::Identity;
 use crate::state_machine;
 use crate::storage::rocks::RocksEngine;
 use crate::storage::{self, Engine};
-use crate::wal;
+use crate::wal::{self, FileSystem};
 use crate::watch::Hubs;
 
 /// How often the remaining time of a long lease is replicated (LSE-14).
@@ -106,11 +106,7 @@ pub enum StartError {
 }
 
 fn private_dir(path: &Path) -> Result<(), StartError> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|source| StartError::Directory { path: path.to_owned(), source })
+    wal::RealFileSystem.create_dir(path).map_err(|source| StartError::Directory { path: path.to_owned(), source })
 }
 
 /// Takes the data directory for this process; waits while another one has it (BST-6).

@@ -17,7 +17,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::{Place, TakeoverError, sync_dir};
-use crate::wal::{Examined, ExaminedSegment};
+use crate::wal::{Examined, ExaminedSegment, FileSystem, RealFileSystem};
 
 const CHUNK: usize = 1 << 20;
 const PREFIX: &str = "go-";
@@ -81,11 +81,7 @@ fn staged(place: &Place) -> Result<Vec<PathBuf>, TakeoverError> {
 
 /// Readable by its owner alone (DIR-1).
 fn make_dir(dir: &Path) -> Result<(), TakeoverError> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(|error| TakeoverError::io("create", dir, error))
+    RealFileSystem.create_dir(dir).map_err(|error| TakeoverError::io("create", dir, error))
 }
 
 /// Space that was set aside in the segment stays a hole in the copy.

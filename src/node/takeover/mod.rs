@@ -38,6 +38,7 @@ use std::time::Duration;
 pub use error::TakeoverError;
 
 use super::bootstrap::Options;
+use crate::wal::{FileSystem, RealFileSystem};
 use check::Checked;
 
 /// The directories that a takeover is about.
@@ -186,11 +187,6 @@ fn rename(from: &Path, to: &Path) -> Result<(), TakeoverError> {
     std::fs::rename(from, to).map_err(|error| TakeoverError::io("rename", from, error))
 }
 
-/// Windows has no such call: there a name is as durable as the journal of the volume makes it.
 fn sync_dir(dir: &Path) -> Result<(), TakeoverError> {
-    #[cfg(unix)]
-    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| TakeoverError::io("sync", dir, error))?;
-    #[cfg(not(unix))]
-    let _ = dir;
-    Ok(())
+    RealFileSystem.sync_dir(dir).map_err(|error| TakeoverError::io("sync", dir, error))
 }
