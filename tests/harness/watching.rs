@@ -151,7 +151,7 @@ impl WatchStream {
 
     /// Cancels what the server has canceled for a compaction. Quirk: etcd counts such a watcher as one that is not level until its client
     /// cancels it too, and answers no progress on the stream as long as there is one.
-    async fn release_compacted(&mut self) {
+    pub async fn release_compacted(&mut self) {
         let compacted: Vec<i64> = self.watchers.iter().filter(|(_, watcher)| watcher.is_compacted).map(|(id, _)| *id).collect();
         for id in compacted {
             self.send_cancel(id).await;

@@ -222,6 +222,9 @@ impl Run {
                 self.note(difference, true);
             }
             self.world.streams[stream] = Some(live);
+            // Whether waiting for progress let go of their ids depended on the side.
+            let (ours, reference) = self.both(stream);
+            tokio::join!(ours.release_compacted(), reference.release_compacted());
         }
     }
 
