@@ -190,3 +190,44 @@ async fn a_kill_in_a_write_of_the_log_loses_nothing() {
 async fn a_kill_in_a_sync_of_the_log_loses_nothing() {
     sweep("fdatasync", "signal=KILL", Must::BeKilled).await;
 }
+
+/// Writers told so at once, in etcd's words (ERR-8), may come back; what was not refused is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_beyond_what_waits_for_a_slow_log_are_too_many_requests() {
+    if !may_trace() {
+        return;
+    }
+    const WRITERS: usize = 120;
+    let notes = tempfile::tempdir().expect("a directory");
+    let data = notes.path().join("data");
+    let log = data.join("member/wal/0000000000000000-0000000000000000.wal");
+    let mut member = Member::new(&ours(), data, notes.path(), &[]);
+    // Each sync takes as long as the slowest of disks, so that a mebibyte from each writer gathers behind one.
+    member.spawn(&strace(&[log], notes.path(), "fdatasync:delay_enter=1000000"));
+    assert!(member.is_ready().await, "a slow disk kept it from starting\n{}", member.log_text());
+    let value = Bytes::from(vec![b'v'; 1 << 20]);
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|number| {
+            let (mut clients, value) = (member.clients(), value.clone());
+            tokio::spawn(async move {
+                let mut told = Told::default();
+                let answer = told.put(&mut clients, &format!("k{number}"), value).await;
+                (told, answer)
+            })
+        })
+        .collect();
+    let (mut told, mut refused) = (Told::default(), 0);
+    for writer in writers {
+        let (one, answer) = writer.await.expect("a writer does not panic");
+        told.extend(one);
+        if let Err(status) = answer {
+            assert_eq!((status.code(), status.message()), (Code::Unknown, "etcdserver: too many requests"));
+            refused += 1;
+        }
+    }
+    assert!(refused > 0 && told.len() > 0, "{refused} of {WRITERS} were refused");
+    assert!(member.is_alive(), "{}", member.log_text());
+    member.kill();
+    member.start().await;
+    told.check(&mut member.clients()).await;
+}
