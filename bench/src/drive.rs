@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 
+use crate::device::Device;
 use crate::report::Row;
 use crate::server::{Server, Usage};
 
@@ -115,8 +116,15 @@ where
 {
     let tally = Tally::new()?;
     spawn_clients(clients, Duration::ZERO, &tally, operation);
-    let row = window(load, server, seconds, &tally).await?;
+    tokio::time::sleep(WARM_UP).await;
+    let device = server.device()?;
+    let before = device.as_ref().map(Device::written).transpose()?;
+    let mut row = measured(load, server, &tally, tokio::time::sleep(seconds)).await?;
     tally.end();
+    if let (Some(device), Some(before)) = (device, before) {
+        let after = device.written_when_quiet().await?;
+        row.set("written", (after - before) as f64 / tally.count() as f64 * 1000.0 / 1024.0);
+    }
     Ok(row)
 }
 
@@ -148,9 +156,6 @@ pub async fn measured<T>(load: &str, server: &Server, tally: &Tally, work: impl 
     row.set("switches", after.switches.saturating_sub(before.switches) as f64 / count);
     row.set("client cpu", each_us(own_before.cpu, own_after.cpu));
     row.set("rss peak", after.rss_peak_kib as f64 / 1024.0);
-    if let (Some(before), Some(after)) = (before.written, after.written) {
-        row.set("written", (after - before) as f64 / count * 1000.0 / 1024.0);
-    }
     Ok(row)
 }
 

@@ -4,7 +4,7 @@
 //!   for each load:  theirs --+
 //!                   ours ----+--> Server (a process, loopback, a fresh data dir) <--h2-- one thread of clients
 //!                   floor ---+        |
-//!                                     +-- /proc: CPU, memory, bytes written --> Report --> table, JSON, SVG
+//!                                     +-- /proc: CPU, memory; the device --> Report --> table, JSON, SVG
 //! ```
 //!
 //! The floor is a tonic server whose handlers answer with an empty message: what the libraries alone cost under the same client.
@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod device;
 mod drive;
 mod floor;
 mod loads;
@@ -52,7 +53,7 @@ struct Cli {
     /// Measure each load so often, the sides in turn, and show the median
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// Keep the data below this folder in place of memory (/dev/shm); only then are bytes written counted
+    /// Keep the data below this folder in place of memory (/dev/shm); only then is what its device was given to write counted (it should have no other user)
     #[arg(long, value_name = "DIR")]
     disk: Option<PathBuf>,
     /// Also the loads over a million keys

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use etcd::wire::etcdserverpb::{RangeRequest, RangeResponse};
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::{Connection, Method};
+use crate::device::Device;
 
 #[derive(Clone)]
 pub enum Kind {
@@ -111,7 +113,15 @@ impl Server {
     }
 
     pub fn usage(&self) -> Result<Usage> {
-        Usage::of(&self.child.id().to_string(), matches!(self.place, Place::Disk(_)))
+        Usage::of(&self.child.id().to_string())
+    }
+
+    /// The device under the data, if it is on one.
+    pub fn device(&self) -> Result<Option<Device>> {
+        match &self.place {
+            Place::Disk(folder) => Device::below(folder).map(Some),
+            Place::Memory => Ok(None),
+        }
     }
 }
 
@@ -162,24 +172,21 @@ pub struct Usage {
     pub rss_anonymous_kib: u64,
     /// Times that a thread of it gave its processor up or lost it.
     pub switches: u64,
-    /// Bytes sent to the disk (`write_bytes`); memory file systems have none, and `wchar` would count sockets too.
-    pub written: Option<u64>,
 }
 
 impl Usage {
     pub fn own() -> Result<Usage> {
-        Usage::of("self", false)
+        Usage::of("self")
     }
 
-    fn of(pid: &str, is_on_disk: bool) -> Result<Usage> {
+    fn of(pid: &str) -> Result<Usage> {
         let read =
             |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).with_context(|| format!("failed to read /proc/{pid}/{name}"));
         let status = read("status")?;
         let kib = |name: &str| number_after(&status, name).unwrap_or_default();
-        let written = if is_on_disk { number_after(&read("io")?, "\nwrite_bytes:") } else { None };
-        let cpu = cpu_of(&read("stat")?).context("/proc/PID/stat is not what it was")?;
+        let cpu = cpu_of(pid)?;
         let switches = context_switches(pid);
-        Ok(Usage { cpu, switches, rss_kib: kib("VmRSS:"), rss_peak_kib: kib("VmHWM:"), rss_anonymous_kib: kib("RssAnon:"), written })
+        Ok(Usage { cpu, switches, rss_kib: kib("VmRSS:"), rss_peak_kib: kib("VmHWM:"), rss_anonymous_kib: kib("RssAnon:") })
     }
 }
 
@@ -197,11 +204,11 @@ fn number_after(text: &str, name: &str) -> Option<u64> {
     text.split(name).nth(1)?.split_whitespace().next()?.parse().ok()
 }
 
-/// User and system time: fields 14 and 15, in ticks of a hundredth of a second. The name before them may hold spaces.
-fn cpu_of(stat: &str) -> Option<Duration> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
-    Some(Duration::from_millis(ticks * 10))
+/// User and system time of all threads, those that ended included; /proc has it in hundredths of a second only.
+fn cpu_of(pid: &str) -> Result<Duration> {
+    let pid = if pid == "self" { 0 } else { pid.parse().context("a pid")? };
+    let clock = clock_getcpuclockid(nix::unistd::Pid::from_raw(pid)).context("the process has no clock")?;
+    Ok(clock_gettime(clock)?.into())
 }
 
 #[cfg(test)]
@@ -209,14 +216,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_time_is_read_past_a_name_with_spaces() {
-        let stat = "12 (a ) b) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20";
-        assert_eq!(cpu_of(stat), Some(Duration::from_secs(2)));
+    fn cpu_time_grows_with_work_and_not_with_waiting() {
+        let before = Usage::own().unwrap().cpu;
+        std::thread::sleep(Duration::from_millis(20));
+        let waited = Usage::own().unwrap().cpu - before;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(200) {
+            std::hint::black_box(0);
+        }
+        let worked = Usage::own().unwrap().cpu - before;
+        assert!(worked > waited, "{worked:?} of which {waited:?} while waiting");
     }
 
     #[test]
     fn a_number_is_found_after_its_name() {
         assert_eq!(number_after("VmRSS:\t  120 kB\nRssAnon: 7 kB", "RssAnon:"), Some(7));
-        assert_eq!(number_after("a: 1\ncancelled_write_bytes: 9\nwrite_bytes: 5", "\nwrite_bytes:"), Some(5));
     }
 }
