@@ -200,7 +200,7 @@ impl Shared {
         Ok(None)
     }
 
-    /// The records of revisions in ascending order. Where they lie close together, one walk over what is between costs less than
+    /// The records of revisions in ascending order, each an allocation of its own. Where they lie close together, one walk over what is between costs less than
     /// looking each up: a look-up costs some fifteen steps of a walk.
     fn stored_in_order(&self, revisions: &[Revision]) -> Result<Vec<Option<Bytes>>, storage::Error> {
         let (Some(first), Some(last)) = (revisions.first(), revisions.last()) else { return Ok(Vec::new()) };
@@ -241,7 +241,7 @@ impl Shared {
                 let Some(live) = index.live(key) else { continue };
                 let found = live.found();
                 if found.revision == item.revision && cache.get(found.slot, found.revision).is_none() {
-                    live.set_slot(cache.put(found.revision, Bytes::copy_from_slice(record)));
+                    live.set_slot(cache.put(found.revision, record.clone()));
                 }
             }
         }
