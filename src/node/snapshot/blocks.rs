@@ -81,7 +81,7 @@ mod tests {
             let mut written = Blocks::new(to, Digest::start().unwrap(), file.len() as u64, "3.7.0".into());
             file.chunks(cut).for_each(|chunk| written.write_all(chunk).unwrap());
             written.finish().unwrap();
-            let mut pieces = Pieces { blocks, block: None };
+            let mut pieces = Pieces::new(blocks);
             let next = async || pieces.next().await.map(Result::unwrap);
             let pieces: Vec<Piece> = collected(next);
             let whole = file.len() / PIECE;

@@ -22,6 +22,7 @@ impl Digest {
     pub fn start() -> io::Result<Digest> {
         let (blocks, waiting) = sync_channel::<Bytes>(BLOCKS_WAITING);
         let thread = Builder::new().name("snapshot-digest".into()).spawn(move || {
+            super::priority::lower();
             let mut digest = Sha256::new();
             // It ends with the sender, whether that came to its end or was given up.
             waiting.iter().for_each(|block| digest.update(&block));

@@ -14,6 +14,7 @@
 mod blocks;
 mod digest;
 mod hand_over;
+mod priority;
 
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ use crate::wire::error::Error;
 
 /// Bytes of one piece, as etcd sends them.
 const PIECE: usize = 32 << 10;
+/// Bound: pieces that go to the connection in a row; then the other connections of its thread have a turn, whose puts wait meanwhile.
+const PIECES_IN_A_ROW: usize = 4;
 /// Bound: blocks that wait for the connection, and as many again for the digest.
 const BLOCKS_WAITING: usize = 3;
 /// Bound: snapshots under way; a further client is told to come back.
@@ -59,11 +62,21 @@ pub struct Pieces {
     blocks: mpsc::Receiver<Result<Block, String>>,
     /// What is left of the block received last.
     block: Option<Block>,
+    in_a_row: usize,
 }
 
 impl Pieces {
+    fn new(blocks: mpsc::Receiver<Result<Block, String>>) -> Pieces {
+        Pieces { blocks, block: None, in_a_row: 0 }
+    }
+
     /// None after the last. Nothing is lost where the wait is given up.
     pub async fn next(&mut self) -> Option<Result<Piece, String>> {
+        if self.in_a_row == PIECES_IN_A_ROW {
+            self.in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
+        self.in_a_row += 1;
         loop {
             if let Some(piece) = self.block.as_mut().and_then(Block::cut) {
                 return Some(Ok(piece));
@@ -94,7 +107,7 @@ impl Node {
         let node = self.clone();
         let started = std::thread::Builder::new().name("snapshot".into()).spawn(move || node.send_snapshot(to, permit));
         match started {
-            Ok(_) => Ok(Pieces { blocks, block: None }),
+            Ok(_) => Ok(Pieces::new(blocks)),
             Err(error) => {
                 tracing::error!(error = %error, "a thread for a snapshot could not be started");
                 Err(Error::RequestTooManyRequests)
@@ -103,6 +116,7 @@ impl Node {
     }
 
     fn send_snapshot(&self, to: mpsc::Sender<Result<Block, String>>, _permit: OwnedSemaphorePermit) {
+        priority::lower();
         let began = self.clock.now();
         let sent = send(self, to.clone());
         let took = self.clock.now().saturating_sub(began);
