@@ -41,6 +41,9 @@ struct Cli {
     /// The server to measure it against [default: the vendored Go server]
     #[arg(long, value_name = "PATH")]
     theirs: Option<PathBuf>,
+    /// The folder of the tools that belong to the other server, `etcdctl` and `etcdutl` [default: its own]; ours are beside our server
+    #[arg(long, value_name = "DIR")]
+    theirs_tools: Option<PathBuf>,
     /// Only loads whose name begins so (may be repeated; `--list` names them)
     #[arg(long = "load", value_name = "NAME")]
     loads: Vec<String>,
@@ -113,11 +116,17 @@ async fn measure(cli: &Cli, wanted: &[&Load]) -> Result<()> {
     let mut failures = 0;
     for load in wanted {
         let sides = [("theirs", Kind::Etcd(theirs.clone())), ("ours", Kind::Etcd(ours.clone())), ("floor", Kind::Floor)];
+        let tools = |side: &str| match (side, &cli.theirs_tools) {
+            ("theirs", Some(folder)) => folder.clone(),
+            ("theirs", None) => theirs.parent().map(PathBuf::from).unwrap_or_default(),
+            _ => ours.parent().map(PathBuf::from).unwrap_or_default(),
+        };
         for (round, (side, kind)) in (1..=cli.rounds).flat_map(|round| sides.iter().map(move |side| (round, side))) {
             if *side == "floor" && !load.has_floor {
                 continue;
             }
-            let bench = Bench { kind: kind.clone(), place: place.clone(), seconds: Duration::from_secs_f64(cli.seconds) };
+            let (tools, seconds) = (tools(side), Duration::from_secs_f64(cli.seconds));
+            let bench = Bench { kind: kind.clone(), place: place.clone(), tools, seconds };
             eprintln!("{:<12} {side}, round {round} of {}", load.name, cli.rounds);
             match (load.run)(bench).await {
                 Ok(rows) => report.add(side, rows),

@@ -112,6 +112,13 @@ impl Server {
         lines[lines.len().saturating_sub(8)..].join("\n")
     }
 
+    /// A folder beside the data dir, on the same disk, that outlives the server: whoever asks for it removes it.
+    pub fn side_folder(&self) -> Result<PathBuf> {
+        let folder = self.folder.with_extension("side");
+        fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+        Ok(folder)
+    }
+
     pub fn usage(&self) -> Result<Usage> {
         Usage::of(&self.child.id().to_string())
     }

@@ -119,7 +119,7 @@ impl Maintenance for MaintenanceService {
             loop {
                 let next = tokio::select! {
                     biased;
-                    next = pieces.recv() => next,
+                    next = pieces.next() => next,
                     // A stream that ended without a word would pass for a whole one (GRP-11).
                     () = &mut stopping => {
                         yield Err(Error::Stopped.status());

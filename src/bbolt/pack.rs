@@ -67,7 +67,18 @@ impl Run<'_> {
     }
 
     /// The page, without the zeros up to the end of its last page.
-    pub fn encode(&self, order: ByteOrder, id: u64, overflow: u32, out: &mut Vec<u8>) {
+    fn encode(&self, order: ByteOrder, id: u64, overflow: u32, out: &mut Vec<u8>) {
+        self.encode_head(order, id, overflow, out);
+        out.extend_from_slice(self.data);
+    }
+
+    /// What follows the head in the page.
+    pub fn data(&self) -> &[u8] {
+        self.data
+    }
+
+    /// The page up to its keys and values.
+    pub fn encode_head(&self, order: ByteOrder, id: u64, overflow: u32, out: &mut Vec<u8>) {
         let flags = if self.is_leaf { LEAF_FLAG } else { BRANCH_FLAG };
         Header { id, flags, count: self.elements.len() as u16, overflow }.encode(order, out);
         let mut start = HEADER_BYTES + self.elements.len() * ELEMENT_BYTES;
@@ -84,7 +95,6 @@ impl Run<'_> {
             }
             start += element.key + element.value;
         }
-        out.extend_from_slice(self.data);
     }
 
     /// Pages beyond the first.

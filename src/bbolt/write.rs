@@ -62,7 +62,7 @@ impl Plan {
     }
 
     pub fn writer<W: io::Write>(self, out: W) -> Writer<W> {
-        let pages = Pages { out, written: 0, limit: self.pages, buffer: Vec::new() };
+        let pages = Pages { out, written: 0, limit: self.pages, head: Vec::new() };
         Writer { plan: self, packer: Packer::new(self.format, pages), calls: DefaultHasher::new(), last: Last::Nothing }
     }
 }
@@ -146,9 +146,7 @@ impl<W: io::Write> Writer<W> {
         for (id, txid) in [(0, 2), (1, 1)] {
             let page_size = format.page_size;
             let meta = Meta { version: VERSION, page_size, flags: 0, root, sequence: 0, freelist: NO_FREELIST, pages, txid, checksum: 0 };
-            let mut page = meta.encode(id, format.order);
-            page.resize(format.page_bytes(), 0);
-            self.packer.sink.put(&page, 1)?;
+            self.packer.sink.put(format, 1, [&meta.encode(id, format.order), &[]])?;
         }
         Ok(())
     }
@@ -163,20 +161,32 @@ struct Pages<W> {
     out: W,
     written: u64,
     limit: u64,
-    /// One page, kept for its memory.
-    buffer: Vec<u8>,
+    /// Header and elements of one page, kept for its memory.
+    head: Vec<u8>,
 }
 
 impl<W: io::Write> Pages<W> {
-    fn put(&mut self, bytes: &[u8], pages: u64) -> io::Result<()> {
+    /// The parts of so many pages; what they leave is zeros.
+    fn put(&mut self, format: Format, pages: u64, parts: [&[u8]; 2]) -> io::Result<()> {
         if self.written + pages > self.limit {
             return Err(bad(format!("the second pass differs from the first: it has more than {} pages", self.limit)));
         }
-        self.out.write_all(bytes)?;
+        let mut left = format.page_bytes() * pages as usize;
+        for part in parts {
+            self.out.write_all(part)?;
+            left -= part.len();
+        }
+        while left > 0 {
+            let zeros = left.min(ZEROS.len());
+            self.out.write_all(&ZEROS[..zeros])?;
+            left -= zeros;
+        }
         self.written += pages;
         Ok(())
     }
 }
+
+const ZEROS: [u8; 4096] = [0; 4096];
 
 impl<W: io::Write> Sink for Pages<W> {
     type Error = io::Error;
@@ -184,14 +194,11 @@ impl<W: io::Write> Sink for Pages<W> {
 
     fn page(&mut self, format: Format, id: u64, page: Run<'_>) -> io::Result<()> {
         let overflow = page.overflow(format);
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        page.encode(format.order, id, overflow, &mut buffer);
-        buffer.resize(format.page_bytes() * (overflow as usize + 1), 0);
-        let done = self.put(&buffer, u64::from(overflow) + 1);
-        // A page with a large value is not kept.
-        buffer.shrink_to(format.page_bytes() * 16);
-        self.buffer = buffer;
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        page.encode_head(format.order, id, overflow, &mut head);
+        let done = self.put(format, u64::from(overflow) + 1, [&head, page.data()]);
+        self.head = head;
         done
     }
 }

@@ -84,7 +84,7 @@ impl StateMachine {
     }
 
     fn run(&mut self, action: Action, batch: &mut Batch, effects: &mut Effects) -> Outcome<Response> {
-        let StateMachine { writer, lessor, membership, alarms, .. } = self;
+        let StateMachine { writer, lessor, membership, alarms, auth, .. } = self;
         let revision = writer.revision();
         Ok(match action {
             Action::Range(request) => Response::Range(kv::range(writer, &request, batch)?),
@@ -116,7 +116,11 @@ impl StateMachine {
                 Response::Empty
             }
             Action::DowngradeVersionTest => Response::Empty,
-            Action::Auth => return Err(Error::NotCapable.into()),
+            Action::AuthChange(change) => {
+                auth.apply(change, batch)?;
+                Response::Empty
+            }
+            Action::AuthEnable | Action::Auth => return Err(Error::NotCapable.into()),
         })
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use prost::Message;
 
+use super::auth::AuthChange;
 use super::command_v2;
 use crate::wire::error::Error;
 use crate::wire::etcdserverpb::{
@@ -54,7 +55,10 @@ pub enum Action {
     DowngradeInfoSet(DowngradeInfoSetRequest),
     /// etcd's own tests write these; they change nothing.
     DowngradeVersionTest,
-    /// Any of the auth commands, which are not built yet.
+    /// Comes from the log of a Go member alone: the Auth service is not built yet.
+    AuthChange(AuthChange),
+    AuthEnable,
+    /// Any other of the auth commands; none changes a row while authentication is off.
     Auth,
 }
 
@@ -110,15 +114,16 @@ impl Command {
             Action::ClusterMemberAttrSet(attributes) => request.cluster_member_attr_set = Some(attributes),
             Action::DowngradeInfoSet(downgrade) => request.downgrade_info_set = Some(downgrade),
             Action::DowngradeVersionTest => request.downgrade_version_test = Some(Default::default()),
-            Action::Auth => return Err(Error::NotCapable),
+            Action::AuthChange(change) => change.into_request(&mut request),
+            Action::AuthEnable | Action::Auth => return Err(Error::NotCapable),
         }
         Ok(request.encode_to_vec().into())
     }
 }
 
 impl Action {
-    fn of(request: InternalRaftRequest) -> Option<Action> {
-        let is_auth = request.is_auth();
+    fn of(mut request: InternalRaftRequest) -> Option<Action> {
+        let (auth_change, is_auth) = (AuthChange::of(&mut request), request.is_auth());
         None.or(request.put.map(Action::Put))
             .or(request.txn.map(Action::Txn))
             .or(request.range.map(Action::Range))
@@ -132,29 +137,22 @@ impl Action {
             .or(request.cluster_member_attr_set.map(Action::ClusterMemberAttrSet))
             .or(request.downgrade_info_set.map(Action::DowngradeInfoSet))
             .or(request.downgrade_version_test.map(|_| Action::DowngradeVersionTest))
+            .or(auth_change.map(Action::AuthChange))
+            .or(request.auth_enable.map(|_| Action::AuthEnable))
             .or(is_auth.then_some(Action::Auth))
     }
 }
 
 impl InternalRaftRequest {
+    /// But for the changes of users and roles.
     fn is_auth(&self) -> bool {
-        self.auth_enable.is_some()
-            || self.auth_disable.is_some()
+        self.auth_disable.is_some()
             || self.authenticate.is_some()
             || self.auth_status.is_some()
-            || self.auth_user_add.is_some()
-            || self.auth_user_delete.is_some()
             || self.auth_user_get.is_some()
-            || self.auth_user_change_password.is_some()
-            || self.auth_user_grant_role.is_some()
-            || self.auth_user_revoke_role.is_some()
             || self.auth_user_list.is_some()
             || self.auth_role_list.is_some()
-            || self.auth_role_add.is_some()
-            || self.auth_role_delete.is_some()
             || self.auth_role_get.is_some()
-            || self.auth_role_grant_permission.is_some()
-            || self.auth_role_revoke_permission.is_some()
     }
 }
 
@@ -230,7 +228,7 @@ mod tests {
         }
         .encode_to_vec();
         let command = Command::decode(data.into()).unwrap();
-        assert_eq!((command.id, command.action), (3, Action::Auth));
+        assert_eq!((command.id, command.action), (3, Action::AuthEnable));
     }
 
     #[test]

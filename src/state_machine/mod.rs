@@ -13,11 +13,12 @@
 //! Holds: I3, I4 (the same entries leave the same rows on every member), DET-1: no clock, random number, environment or order of
 //! hashing decides anything. What a member measures of itself (its size) changes a reply, never a row (QUO-4).
 //! Crash: a batch carries the index of its last entry, so what is written is never applied again (DET-8, BAK-2).
-//! Does not send, wait, or know who leads. Not built yet: auth; entries of it are refused as `Error::NotCapable` and change
-//! nothing, so a log that has some still replays, but a store with auth enabled is refused at open.
+//! Does not send, wait, or know who leads. Not built yet: auth; users and roles are rows that entries of the log change, every other
+//! entry of it is refused as `Error::NotCapable` and changes nothing, and a store with auth enabled is refused at open.
 
 pub mod alarm;
 mod apply;
+mod auth;
 mod cluster;
 pub mod command;
 mod command_v2;
@@ -46,6 +47,8 @@ use crate::wire::raftpb;
 use crate::{lease as leases, membership};
 
 use alarm::{AlarmStore, Alarms};
+pub use auth::AuthChange;
+use auth::AuthStore;
 pub use cluster::decode_conf_state;
 pub use command::{Action, Caller, Command, RequestIds};
 pub use effects::{ConfChange, Effects, Fault, LeaseEffect, Reply, Response};
@@ -101,6 +104,7 @@ pub struct StateMachine {
     lessor: Lessor,
     membership: Membership,
     alarms: AlarmStore,
+    auth: AuthStore,
     conf_state: raftpb::ConfState,
     quota: Quota,
     /// Index and term of the last entry applied.
@@ -117,10 +121,10 @@ impl StateMachine {
         let conf_state = cluster::read_conf_state(&*engine)?;
         let mut lessor = Lessor::open(&*engine, options.lease_ttl_min)?;
         let membership = Membership::open(&*engine, options.identity, options.learners_max)?;
-        let alarms = AlarmStore::open(&*engine)?;
+        let (alarms, auth) = (AlarmStore::open(&*engine)?, AuthStore::open(&*engine)?);
         let (mut writer, _) = mvcc::open(engine.clone(), options.mvcc, progress)?;
         attach_keys(&*engine, &mut writer, &mut lessor)?;
-        Ok(StateMachine { writer, lessor, membership, alarms, conf_state, quota: options.quota, applied })
+        Ok(StateMachine { writer, lessor, membership, alarms, auth, conf_state, quota: options.quota, applied })
     }
 
     /// Index and term of the last entry applied.

@@ -15,11 +15,13 @@
 pub mod keyspace;
 pub mod memory;
 pub mod rocks;
+mod tables;
 #[cfg(test)]
 mod tests;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -107,8 +109,26 @@ pub trait Read: Send + Sync {
     fn scan(&self, keyspace: Keyspace, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), Error>;
 }
 
+/// Takes rows one by one, of each keyspace in ascending order of keys.
+pub trait Load {
+    fn put(&mut self, keyspace: Keyspace, key: &[u8], value: &[u8]) -> Result<(), Error>;
+}
+
+/// Puts rows; `Break` says that they are not wanted after all.
+pub type Fill<'a> = &'a mut dyn FnMut(&mut dyn Load) -> Result<ControlFlow<()>, Error>;
+
 /// A state engine.
 pub trait Engine: Read {
+    /// Takes all that `fill` puts, into keyspaces that hold nothing yet: for a store that is filled from elsewhere, where batches would cost
+    /// several times as much. Nobody else writes meanwhile. What is there after a break, an error or a crash is any part of it.
+    fn load(&self, fill: Fill<'_>) -> Result<(), Error> {
+        let mut load = BatchLoad { write: &|batch| self.write(batch), batch: Batch::default() };
+        match fill(&mut load)? {
+            ControlFlow::Continue(()) => load.write(),
+            ControlFlow::Break(()) => Ok(()),
+        }
+    }
+
     /// Makes a batch visible. Crash: the batch may or may not be there afterwards, until a `flush` that began after it returned.
     fn write(&self, batch: &Batch) -> Result<(), Error>;
 
@@ -125,4 +145,37 @@ pub trait Engine: Read {
     fn defragment(&self) -> Result<(), Error>;
 
     fn usage(&self) -> Usage;
+}
+
+/// Bound: bytes of rows that are held before they are written.
+const LOAD_BYTES: usize = 1 << 20;
+/// Bound: rows that are held before they are written.
+const LOAD_ROWS: usize = 4096;
+/// How long an engine that is behind with its flushes is left alone.
+const RETRY_STALL: Duration = Duration::from_millis(5);
+
+/// Rows that are written as batches.
+struct BatchLoad<'a> {
+    write: &'a dyn Fn(&Batch) -> Result<(), Error>,
+    batch: Batch,
+}
+
+impl BatchLoad<'_> {
+    fn write(&mut self) -> Result<(), Error> {
+        loop {
+            match (self.write)(&self.batch) {
+                Err(Error::Stalled(_)) => std::thread::park_timeout(RETRY_STALL),
+                done => break done?,
+            }
+        }
+        self.batch.clear();
+        Ok(())
+    }
+}
+
+impl Load for BatchLoad<'_> {
+    fn put(&mut self, keyspace: Keyspace, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.batch.put(keyspace, key.to_vec(), value.to_vec());
+        if self.batch.bytes() >= LOAD_BYTES || self.batch.ops().len() >= LOAD_ROWS { self.write() } else { Ok(()) }
+    }
 }

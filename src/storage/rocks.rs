@@ -16,7 +16,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,7 +27,8 @@ use rocksdb::{
 use self_cell::self_cell;
 
 use super::keyspace::{Family, LAYOUT, local};
-use super::{Batch, Engine, Error, Keyspace, Op, Read, Usage, Visit};
+use super::tables::{TableLoad, Tables};
+use super::{Batch, BatchLoad, Engine, Error, Fill, Keyspace, Op, Read, Usage, Visit};
 
 /// What an engine may spend.
 #[derive(Clone, Debug)]
@@ -59,7 +60,10 @@ impl Options {
 
 struct Files {
     db: DB,
+    dir: PathBuf,
+    options: Options,
     cache: Cache,
+    buffers: WriteBufferManager,
     write: WriteOptions,
     point: ReadOptions,
     persisted: ReadOptions,
@@ -85,7 +89,8 @@ impl RocksEngine {
         write.set_no_slowdown(true);
         let mut persisted = ReadOptions::default();
         persisted.set_read_tier(ReadTier::Persisted);
-        let engine = RocksEngine { files: Arc::new(Files { db, cache, write, point: ReadOptions::default(), persisted }) };
+        let (dir_owned, point) = (dir.to_owned(), ReadOptions::default());
+        let engine = RocksEngine { files: Arc::new(Files { db, dir: dir_owned, options, cache, buffers, write, point, persisted }) };
         engine.check_layout(dir)?;
         Ok(Arc::new(engine))
     }
@@ -182,7 +187,7 @@ fn create_dir(dir: &Path) -> io::Result<()> {
     builder.create(dir)
 }
 
-fn error(error: rocksdb::Error) -> Error {
+pub(super) fn error(error: rocksdb::Error) -> Error {
     error_from(error.into_string())
 }
 
@@ -293,6 +298,23 @@ impl Read for RocksEngine {
 }
 
 impl Engine for RocksEngine {
+    fn load(&self, fill: Fill<'_>) -> Result<(), Error> {
+        let files = &*self.files;
+        let table = |family| family_options(family, &files.options, &files.cache, &files.buffers);
+        let (key, index) = (table(Family::Key), table(Family::Index));
+        let mut load = TableLoad {
+            key: Tables::new("key", &files.dir, &key),
+            index: Tables::new("index", &files.dir, &index),
+            rest: BatchLoad { write: &|batch| self.write(batch), batch: Batch::default() },
+        };
+        match fill(&mut load)? {
+            ControlFlow::Break(()) => Ok(()),
+            ControlFlow::Continue(()) => load.finish(&|family, options, tables| {
+                files.db.ingest_external_file_cf_opts(files.family(family)?, options, tables).map_err(error)
+            }),
+        }
+    }
+
     fn write(&self, batch: &Batch) -> Result<(), Error> {
         let mut rows = WriteBatch::default();
         for op in batch.ops() {

@@ -42,6 +42,8 @@ on_every_engine! {
     only_a_flush_makes_rows_survive
     a_flush_covers_all_keyspaces
     defragmenting_changes_no_row
+    rows_that_are_loaded_are_there_in_every_keyspace
+    rows_that_are_not_wanted_after_all_are_no_error
 }
 
 fn put(engine: &dyn Engine, keyspace: Keyspace, key: &'static str, value: &'static str) {
@@ -212,4 +214,56 @@ fn an_injected_failure_leaves_the_memory_engine_as_it_was() {
     engine.fail_writes(None);
     engine.write(&batch).unwrap();
     assert_eq!(engine.get(Keyspace::Key, b"a").unwrap().unwrap(), "2");
+}
+
+fn rows_that_are_loaded_are_there_in_every_keyspace(engine: &dyn Engine) {
+    put(engine, Keyspace::Local, "before", "1");
+    // More than one table file of each family.
+    let value = |number: u32| vec![number as u8; 100_000];
+    let number_of = |number: u32| number.to_be_bytes();
+    engine
+        .load(&mut |load| {
+            for number in 0..800 {
+                load.put(Keyspace::Index, &number_of(number), &value(number))?;
+                load.put(Keyspace::Key, &number_of(number), &value(number))?;
+            }
+            load.put(Keyspace::Meta, b"last", b"2")?;
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+    engine.flush().unwrap();
+    for keyspace in [Keyspace::Index, Keyspace::Key] {
+        let mut next = 0;
+        let mut visit = |key: &[u8], found: &[u8]| {
+            assert!(key == number_of(next) && found == value(next), "{keyspace:?} {next}");
+            next += 1;
+            ControlFlow::Continue(())
+        };
+        engine.scan(keyspace, b"", None, &mut visit).unwrap();
+        assert_eq!(next, 800);
+        assert_eq!(engine.get_persisted(keyspace, &number_of(799)).unwrap().unwrap(), value(799));
+    }
+    assert_eq!(engine.get_persisted(Keyspace::Meta, b"last").unwrap().unwrap(), "2");
+    assert_eq!(engine.get(Keyspace::Local, b"before").unwrap().unwrap(), "1");
+    // What comes later counts.
+    let mut batch = Batch::default();
+    batch.put(Keyspace::Key, number_of(5).to_vec(), "later");
+    batch.delete(Keyspace::Key, number_of(6).to_vec());
+    engine.write(&batch).unwrap();
+    engine.flush().unwrap();
+    engine.defragment().unwrap();
+    assert_eq!(engine.get(Keyspace::Key, &number_of(5)).unwrap().unwrap(), "later");
+    assert_eq!(engine.get(Keyspace::Key, &number_of(6)).unwrap(), None);
+}
+
+fn rows_that_are_not_wanted_after_all_are_no_error(engine: &dyn Engine) {
+    engine
+        .load(&mut |load| {
+            load.put(Keyspace::Key, b"k", b"v")?;
+            Ok(ControlFlow::Break(()))
+        })
+        .unwrap();
+    assert_eq!(engine.get(Keyspace::Key, b"k").unwrap(), None);
+    let failed = engine.load(&mut |_| Err(Error::Fault("as told".into()))).unwrap_err();
+    assert!(failed.to_string().contains("as told"), "{failed}");
 }

@@ -4,7 +4,7 @@
 //!   <data-dir>/member/lock    held by whoever uses the directory
 //!                    /db      the state engine
 //!                    /wal     the log, unless --wal-dir put it elsewhere
-//!                    /snap/db the Go server's database: not ours
+//!                    /snap/db the Go server's database: see `go_database`
 //! ```
 //!
 //! Writes: what its caller does with the engine. Reads: which kind of directory it is.
@@ -30,20 +30,10 @@ pub fn member(data_dir: &Path) -> PathBuf {
 }
 
 impl DataDir {
-    /// Takes the directory for this process. `verb` says what the Go server's own tool would do with one of its own.
-    pub fn take(path: &Path, timeout: Option<Duration>, verb: &str) -> Result<DataDir, String> {
+    /// Takes the directory for this process.
+    pub fn take(path: &Path, timeout: Option<Duration>) -> Result<DataDir, String> {
         let db = member(path).join("db");
-        if let Err(error) = std::fs::metadata(&db) {
-            let theirs = member(path).join("snap/db");
-            return Err(match theirs.exists() {
-                true => format!(
-                    "{} is the database of the Go server, whose own etcdutl {verb} it; this one works on {}",
-                    theirs.display(),
-                    db.display()
-                ),
-                false => format!("stat {}: {}", db.display(), words(&error)),
-            });
-        }
+        std::fs::metadata(&db).map_err(|error| format!("stat {}: {}", db.display(), words(&error)))?;
         let lock = lock(&member(path), timeout)?;
         Ok(DataDir { path: path.to_owned(), _lock: lock })
     }
@@ -53,8 +43,19 @@ impl DataDir {
     }
 
     pub fn log(&self) -> PathBuf {
-        member(&self.path).join("wal")
+        log(&self.path)
     }
+}
+
+/// Of a member of either kind.
+pub fn log(data_dir: &Path) -> PathBuf {
+    member(data_dir).join("wal")
+}
+
+/// The Go server's database, where the directory is its and no state engine of ours stands beside it.
+pub fn go_database(data_dir: &Path) -> Option<PathBuf> {
+    let (ours, theirs) = (member(data_dir).join("db"), member(data_dir).join("snap/db"));
+    (!ours.exists() && theirs.exists()).then_some(theirs)
 }
 
 /// Takes the lock file that a server of this directory would take.

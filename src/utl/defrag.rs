@@ -1,11 +1,15 @@
 //! `defrag`: gives back what deleted rows still take on disk, of a member that is stopped.
 //!
-//! Writes: the state engine. A database of the Go server is refused.
+//! Writes: the state engine, or the database of the Go server.
 //! Crash: the rows are there, in old files or in new ones.
 
 use std::path::{Path, PathBuf};
 
-use super::{Settings, data_dir::DataDir};
+use super::{
+    Settings,
+    data_dir::{self, DataDir},
+    go_database::GoDatabase,
+};
 use crate::{
     cli::Failure,
     storage::{Batch, Engine, Keyspace, keyspace::local},
@@ -17,7 +21,7 @@ use crate::{
 pub struct Defrag {
     #[arg(hide = true)]
     _ignored: Vec<String>,
-    /// The data directory; a directory of the Go server is refused
+    /// The data directory, of this server or of the Go server
     #[arg(long, value_name = "dir", required = true)]
     data_dir: PathBuf,
 }
@@ -30,7 +34,10 @@ impl Defrag {
 }
 
 fn defragment(dir: &Path, settings: &Settings) -> Result<(), String> {
-    let data_dir = DataDir::take(dir, settings.timeout(), "defragments")?;
+    if let Some(path) = data_dir::go_database(dir) {
+        return rewrite(&path, settings);
+    }
+    let data_dir = DataDir::take(dir, settings.timeout())?;
     let engine = data_dir.engine()?;
     let done = || {
         engine.defragment()?;
@@ -41,4 +48,13 @@ fn defragment(dir: &Path, settings: &Settings) -> Result<(), String> {
         engine.flush()
     };
     done().map_err(|error| error.to_string())
+}
+
+fn rewrite(path: &Path, settings: &Settings) -> Result<(), String> {
+    let database = GoDatabase::take(path, settings.timeout())?;
+    let before = database.size();
+    tracing::info!(path = %path.display(), current_db_size_bytes = before, "defragmenting");
+    let after = database.rewrite(None)?;
+    tracing::info!(path = %path.display(), current_db_size_bytes = after, "finished defragmenting directory");
+    Ok(())
 }

@@ -45,11 +45,10 @@ pub struct Export {
 
 impl Export {
     pub fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let member = data_dir::member(&self.data_dir);
-        if !member.join("db").exists() && member.join("snap/db").exists() {
-            return Err(Failure::general(format!("{} is a Go member's already", member.display())));
+        if data_dir::go_database(&self.data_dir).is_some() {
+            return Err(Failure::general(format!("{} is a Go member's already", data_dir::member(&self.data_dir).display())));
         }
-        let from = DataDir::take(&self.data_dir, settings.timeout(), "has no export of").map_err(Failure::general)?;
+        let from = DataDir::take(&self.data_dir, settings.timeout()).map_err(Failure::general)?;
         check_target(&self.to)?;
         let engine = from.engine().map_err(Failure::general)?;
         let format = Format { order: ByteOrder::native(), page_size: 4096 };

@@ -4,19 +4,27 @@
 //!   3.5 no row  <-->  3.6 "3.6.0"  <-->  3.7 "3.7.0"        row storageVersion of meta; no other row differs between these
 //! ```
 //!
-//! Writes: the row. Reads: it, and the log, whose entries an older release must be able to apply. A database of the Go server is refused.
+//! Writes: the row, in the state engine or in the database of the Go server. Reads: it, and the log, whose entries an older release must
+//! be able to apply.
 //! Crash: the row is the old one or the new one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use prost::Message;
 
-use super::{Settings, data_dir::DataDir};
+use super::{
+    Settings,
+    data_dir::{self, DataDir},
+    go_database::{GoDatabase, MetaRow},
+};
 use crate::{
     cli::{Failure, number},
     membership::Version,
     print::text::quote,
-    storage::{Batch, Engine, Keyspace, Read, keyspace::meta},
+    storage::{Batch, Engine, Keyspace, Read, keyspace::meta, rocks::RocksEngine},
     wal::{self, EntryKind, RealFileSystem, Record},
 };
 
@@ -32,7 +40,7 @@ const KNOWN: [Version; 2] = [STORES_VERSION, Version::new(3, 7)];
 pub struct Migrate {
     #[arg(hide = true)]
     _ignored: Vec<String>,
-    /// The data directory; a directory of the Go server is refused
+    /// The data directory, of this server or of the Go server
     #[arg(long, value_name = "dir", required = true)]
     data_dir: PathBuf,
     /// The release that is to use it, such as 3.6; 3.5 is the oldest
@@ -71,25 +79,24 @@ fn short(version: Version) -> String {
 }
 
 fn migrate(dir: &Path, target: Version, is_forced: bool, settings: &Settings) -> Result<(), String> {
-    let data_dir = DataDir::take(dir, settings.timeout(), "migrates")?;
-    let engine = data_dir.engine()?;
-    let current = current(&*engine).inspect_err(|_| {
+    let store = Store::take(dir, settings)?;
+    let current = store.current().inspect_err(|_| {
         tracing::error!("failed to detect storage version. Please make sure you are using data dir from etcd v3.5 and older");
     })?;
     if current == target {
         tracing::info!(storage_version = short(current), "storage version up-to-date");
         return Ok(());
     }
-    let needed = needed_by_log(&data_dir.log()).map_err(|error| format!("failed to read wal: {error}"))?;
+    let needed = needed_by_log(&data_dir::log(dir)).map_err(|error| format!("failed to read wal: {error}"))?;
     match plan(current, target, needed) {
         Ok(steps) => {
-            write(&*engine, target)?;
+            store.set(target)?;
             steps.iter().for_each(|step| tracing::info!(new_storage_version = %step, "updated storage version"));
         }
         Err(why) if !is_forced => return Err(why),
         Err(why) => {
             tracing::info!(error = why, "normal migrate failed, trying with force");
-            write(&*engine, target)?;
+            store.set(target)?;
             match target < STORES_VERSION {
                 true => tracing::warn!("forcefully cleared storage version"),
                 false => tracing::warn!(storage_version = short(target), "forcefully set storage version"),
@@ -99,15 +106,61 @@ fn migrate(dir: &Path, target: Version, is_forced: bool, settings: &Settings) ->
     Ok(())
 }
 
-fn current(store: &dyn Read) -> Result<Version, String> {
-    let row = |key| store.get(Keyspace::Meta, key).map_err(|error| error.to_string());
-    let stored = row(meta::STORAGE_VERSION)?;
-    if let Some(version) = stored.and_then(|text| String::from_utf8_lossy(&text).parse().ok()) {
-        return Ok(version);
+/// Where the row is.
+enum Store {
+    /// Locked for as long as it is used.
+    Engine {
+        engine: Arc<RocksEngine>,
+        _dir: DataDir,
+    },
+    Go(GoDatabase),
+}
+
+impl Store {
+    fn take(dir: &Path, settings: &Settings) -> Result<Store, String> {
+        if let Some(path) = data_dir::go_database(dir) {
+            return Ok(Store::Go(GoDatabase::take(&path, settings.timeout())?));
+        }
+        let dir = DataDir::take(dir, settings.timeout())?;
+        Ok(Store::Engine { engine: dir.engine()?, _dir: dir })
     }
-    match row(meta::TERM)?.is_some_and(|term| term.iter().any(|&byte| byte != 0)) {
-        true => Ok(LEAST),
-        false => Err("missing term information".into()),
+
+    fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        match self {
+            Store::Engine { engine, .. } => {
+                engine.get(Keyspace::Meta, key).map(|row| row.map(Into::into)).map_err(|error| error.to_string())
+            }
+            Store::Go(database) => database.meta_row(key),
+        }
+    }
+
+    fn current(&self) -> Result<Version, String> {
+        let stored = self.row(meta::STORAGE_VERSION)?;
+        if let Some(version) = stored.and_then(|text| String::from_utf8_lossy(&text).parse().ok()) {
+            return Ok(version);
+        }
+        match self.row(meta::TERM)?.is_some_and(|term| term.iter().any(|&byte| byte != 0)) {
+            true => Ok(LEAST),
+            false => Err("missing term information".into()),
+        }
+    }
+
+    fn set(self, target: Version) -> Result<(), String> {
+        let version = (target >= STORES_VERSION).then(|| target.to_string());
+        match self {
+            Store::Engine { engine, .. } => {
+                let mut batch = Batch::default();
+                match version {
+                    Some(version) => batch.put(Keyspace::Meta, meta::STORAGE_VERSION, version),
+                    None => batch.delete(Keyspace::Meta, meta::STORAGE_VERSION),
+                }
+                engine.write(&batch).and_then(|()| engine.flush()).map_err(|error| error.to_string())
+            }
+            Store::Go(database) => {
+                let row = MetaRow { key: meta::STORAGE_VERSION, value: version.as_ref().map(String::as_bytes) };
+                database.rewrite(Some(&row)).map(drop)
+            }
+        }
     }
 }
 
@@ -134,16 +187,6 @@ fn plan(current: Version, target: Version, needed: Option<Version>) -> Result<Ve
              detected from WAL logs"
         )),
     }
-}
-
-fn write(engine: &dyn Engine, target: Version) -> Result<(), String> {
-    let mut batch = Batch::default();
-    if target < STORES_VERSION {
-        batch.delete(Keyspace::Meta, meta::STORAGE_VERSION);
-    } else {
-        batch.put(Keyspace::Meta, meta::STORAGE_VERSION, target.to_string());
-    }
-    engine.write(&batch).and_then(|()| engine.flush()).map_err(|error| error.to_string())
 }
 
 /// The only part of a command that a release of 3.5 does not know (api/etcdserverpb/raft_internal.proto); it exists for tests of this.

@@ -14,6 +14,7 @@ mod data_dir;
 mod database;
 mod defrag;
 mod export;
+mod go_database;
 mod hashkv;
 mod migrate;
 mod settings;

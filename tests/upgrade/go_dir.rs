@@ -9,7 +9,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use etcd::bbolt::{Database, Prefix, Sizer};
+use etcd::bbolt::{Database, Prefix, ReadAt, Sizer};
 use etcd::wal::{Examined, LogEntry, Options, RealFileSystem, Record, Wal, examine, visit};
 use etcd::wire::etcdserverpb::{Metadata, PutRequest};
 use prost::Message;
@@ -55,7 +55,10 @@ pub async fn small() -> Server {
 }
 
 pub fn rows(path: &Path) -> Rows {
-    let database = Database::open(Prefix::whole(File::open(path).unwrap()).unwrap()).unwrap();
+    rows_of(Database::open(Prefix::whole(File::open(path).unwrap()).unwrap()).unwrap())
+}
+
+pub fn rows_of<S: ReadAt>(database: Database<S>) -> Rows {
     let names = database.buckets().unwrap().into_iter();
     names
         .map(|name| {

@@ -43,7 +43,8 @@ const CASES: &[Case] = &[
     ("an unknown bucket", |data| edit_row(data, "attic", "key", Some(b"x")), "the bucket \"attic\" is none of etcd's"),
     ("a record that is none", |data| edit_rows(&db(data), break_record), "bucket key, key"),
     ("authentication", |data| edit_row(data, "auth", "authEnabled", Some(&[1])), "authentication is enabled"),
-    ("a user that is added in the log", add_user_in_log, "it changes users or roles"),
+    ("authentication that is enabled in the log", enable_auth_in_log, "it enables authentication, which this release cannot enforce"),
+    ("a user with a plain password in the log", add_user_in_log, "it sets a password as a member before 3.5 does"),
     ("an entry of the second API", |data| append(data, |entry| entry.data = OLD_PUT.into()), "it asks for nothing"),
 ];
 
@@ -112,8 +113,12 @@ fn set_version_in_log(data: &Path) {
     append(data, |entry| entry.data = command(|command| command.cluster_version_set = Some(set)).into());
 }
 
+fn enable_auth_in_log(data: &Path) {
+    append(data, |entry| entry.data = command(|command| command.auth_enable = Some(Default::default())).into());
+}
+
 fn add_user_in_log(data: &Path) {
-    let add = AuthUserAddRequest { name: "alice".into(), ..AuthUserAddRequest::default() };
+    let add = AuthUserAddRequest { name: "alice".into(), password: "plain".into(), ..AuthUserAddRequest::default() };
     append(data, |entry| entry.data = command(|command| command.auth_user_add = Some(add)).into());
 }
 

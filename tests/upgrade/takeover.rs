@@ -13,12 +13,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use etcd::bbolt::Database;
+use etcd::wire::authpb::{Permission, UserAddOptions};
 use etcd::wire::etcdserverpb::{
-    AlarmMember, AlarmRequest, AlarmType, AuthRoleAddRequest, AuthUserAddRequest, CompactionRequest, DefragmentRequest, DeleteRangeRequest,
-    HashKvRequest, LeaseGrantRequest, LeaseLeasesRequest, LeaseTimeToLiveRequest, Member, MemberListRequest, PutRequest, RangeRequest,
-    RequestOp, TxnRequest, alarm_request::AlarmAction, auth_client::AuthClient, request_op::Request,
+    AlarmMember, AlarmRequest, AlarmType, AuthRoleAddRequest, AuthRoleDeleteRequest, AuthRoleGrantPermissionRequest,
+    AuthRoleRevokePermissionRequest, AuthUserAddRequest, AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGrantRoleRequest,
+    AuthUserRevokeRoleRequest, CompactionRequest, DeleteRangeRequest, HashKvRequest, InternalRaftRequest, LeaseGrantRequest,
+    LeaseLeasesRequest, LeaseTimeToLiveRequest, Member, MemberListRequest, PutRequest, RangeRequest, RequestHeader, RequestOp,
+    SnapshotRequest, TxnRequest, alarm_request::AlarmAction, auth_client::AuthClient, request_op::Request,
 };
 use etcd::wire::mvccpb::KeyValue;
+use prost::Message;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::go_dir::{self, put};
@@ -36,6 +41,8 @@ struct Picture {
     leases: BTreeMap<i64, (i64, Vec<Vec<u8>>)>,
     alarms: Vec<AlarmMember>,
     identity: (u64, u64),
+    /// The rows of users, roles and their revision, which no call of ours shows.
+    auth: Vec<Option<BTreeMap<Vec<u8>, Vec<u8>>>>,
 }
 
 async fn look(clients: &mut Clients) -> Picture {
@@ -60,7 +67,20 @@ async fn look(clients: &mut Clients) -> Picture {
     }
     let alarms = clients.maintenance.alarm(AlarmRequest::default()).await.expect("alarms").into_inner().alarms;
     let identity = (header.cluster_id, header.member_id);
-    Picture { revision: header.revision, kvs: state.kvs, hashes, members, leases, alarms, identity }
+    let mut rows = go_dir::rows_of(Database::open(database(clients).await).expect("a database"));
+    let auth = ["auth", "authUsers", "authRoles"].map(|bucket| rows.remove(bucket.as_bytes())).into();
+    Picture { revision: header.revision, kvs: state.kvs, hashes, members, leases, alarms, identity, auth }
+}
+
+/// A snapshot without its digest.
+async fn database(clients: &mut Clients) -> Vec<u8> {
+    let mut stream = clients.maintenance.snapshot(SnapshotRequest {}).await.expect("a snapshot").into_inner();
+    let mut file = Vec::new();
+    while let Some(piece) = stream.message().await.expect("a whole snapshot") {
+        file.extend_from_slice(&piece.blob);
+    }
+    file.truncate(file.len() - 32);
+    file
 }
 
 async fn act_on_alarm(clients: &mut Clients, action: AlarmAction) {
@@ -97,8 +117,6 @@ async fn fill(server: &Server, keys: usize, rng: &mut StdRng) {
     }
     let revision = look_at_revision(&mut clients).await - 150;
     clients.kv.compact(CompactionRequest { revision, physical: true }).await.expect("a compaction");
-    // Brings the database up to here: users and roles in the log alone would be refused.
-    clients.maintenance.defragment(DefragmentRequest {}).await.expect("a defragmentation");
 }
 
 async fn look_at_revision(clients: &mut Clients) -> i64 {
@@ -237,6 +255,63 @@ async fn kills_at_any_moment_of_a_takeover_lose_nothing() {
     println!("{rounds} kills until the switch");
 }
 
+/// Changes of users and roles, some of which are refused when they are applied.
+fn auth_changes() -> Vec<InternalRaftRequest> {
+    let mut changes = Vec::new();
+    let mut add = |fill: &dyn Fn(&mut InternalRaftRequest)| {
+        let header = Some(RequestHeader { id: 7, ..RequestHeader::default() });
+        let mut command = InternalRaftRequest { header, ..InternalRaftRequest::default() };
+        fill(&mut command);
+        changes.push(command);
+    };
+    for (name, options) in [("alice", None), ("bob", Some(UserAddOptions::default())), ("bob", None), ("", None)] {
+        let user = AuthUserAddRequest { name: name.into(), hashed_password: "aGFzaA==".into(), options, ..Default::default() };
+        add(&|command| command.auth_user_add = Some(user.clone()));
+    }
+    let certified = AuthUserAddRequest { name: "carol".into(), options: Some(UserAddOptions { no_password: true }), ..Default::default() };
+    add(&|command| command.auth_user_add = Some(certified.clone()));
+    for role in ["reader", "writer", "writer", "gone", ""] {
+        add(&|command| command.auth_role_add = Some(AuthRoleAddRequest { name: role.into() }));
+    }
+    for (user, role) in [("alice", "writer"), ("alice", "root"), ("alice", "gone"), ("alice", "gone"), ("bob", "none"), ("eve", "root")] {
+        add(&|command| command.auth_user_grant_role = Some(AuthUserGrantRoleRequest { user: user.into(), role: role.into() }));
+    }
+    for (perm_type, key, range_end) in [(0, "b", ""), (1, "a", "c"), (2, "b", "\0"), (1, "b", ""), (0, "b", "\0"), (0, "c", "a")] {
+        let perm = Some(Permission { perm_type, key: key.into(), range_end: range_end.into() });
+        let grant = AuthRoleGrantPermissionRequest { name: "reader".into(), perm };
+        add(&|command| command.auth_role_grant_permission = Some(grant.clone()));
+    }
+    for key in ["a", "x"] {
+        let revoke = AuthRoleRevokePermissionRequest { role: "reader".into(), key: key.into(), range_end: "c".into() };
+        add(&|command| command.auth_role_revoke_permission = Some(revoke.clone()));
+    }
+    for name in ["bob", "eve"] {
+        let change = AuthUserChangePasswordRequest { name: name.into(), hashed_password: "b3RoZXI=".into(), ..Default::default() };
+        add(&|command| command.auth_user_change_password = Some(change.clone()));
+        add(&|command| command.auth_user_revoke_role = Some(AuthUserRevokeRoleRequest { name: "alice".into(), role: "root".into() }));
+        add(&|command| command.auth_role_delete = Some(AuthRoleDeleteRequest { role: "gone".into() }));
+        add(&|command| command.auth_user_delete = Some(AuthUserDeleteRequest { name: "carol".into() }));
+    }
+    // None of these changes a row.
+    add(&|command| command.auth_disable = Some(Default::default()));
+    add(&|command| command.auth_user_list = Some(Default::default()));
+    changes
+}
+
+#[tokio::test]
+async fn users_and_roles_that_the_log_alone_has_become_the_rows_that_the_go_member_makes_of_them() {
+    let mut server = go_dir::small().await;
+    let data = server.data_dir();
+    for change in auth_changes() {
+        go_dir::append(&data, |entry| entry.data = change.encode_to_vec().into());
+    }
+    let before = wanted(&mut server).await;
+    assert!(before.auth.iter().all(|rows| rows.as_ref().is_some_and(|rows| !rows.is_empty())), "{:?}", before.auth);
+    server.switch_to(&harness::ours());
+    server.start_again().await;
+    assert_eq!(look(&mut server.clients()).await, before);
+}
+
 #[tokio::test]
 async fn a_directory_of_3_5_opens_with_what_its_log_says_in_the_second_api() {
     let mut server = go_dir::small().await;
@@ -255,6 +330,28 @@ async fn a_directory_of_3_5_opens_with_what_its_log_says_in_the_second_api() {
     let picture = look(&mut server.clients()).await;
     assert_eq!((picture.kvs.len(), picture.members.len()), (70, 1));
     assert!(server.log().contains("taking over"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn each_start_names_what_is_kept_of_the_go_member_until_it_is_removed() {
+    let mut server = go_dir::small().await;
+    server.switch_to(&harness::ours());
+    server.start_again().await;
+    let [kept] = &kept(&server.data_dir())[..] else { panic!("one directory is kept: {:?}", kept(&server.data_dir())) };
+    let bytes: usize = go_dir::tree(kept).values().map(Vec::len).sum();
+    let names = |log: &str| {
+        let lines = log.lines().filter(|line| line.contains("a Go member's files are kept here"));
+        lines.filter(|line| line.contains(kept.to_str().unwrap()) && line.contains(&format!("\"bytes\":{bytes}"))).count()
+    };
+    assert_eq!(names(&server.log()), 1, "{}", server.log());
+    server.stop().await;
+    server.start_again().await;
+    assert_eq!(names(&server.log()), 2, "{}", server.log());
+    let before = look(&mut server.clients()).await;
+    server.stop().await;
+    std::fs::remove_dir_all(kept).unwrap();
+    server.start_again().await;
+    assert_eq!((names(&server.log()), look(&mut server.clients()).await), (2, before));
 }
 
 #[tokio::test]

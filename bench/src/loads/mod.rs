@@ -8,6 +8,7 @@ mod upkeep;
 mod watches;
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ use crate::server::{Kind, Place, Server};
 pub struct Bench {
     pub kind: Kind,
     pub place: Place,
+    /// Where `etcdctl` and `etcdutl` are, if they are there.
+    pub tools: PathBuf,
     pub seconds: Duration,
 }
 
@@ -73,8 +76,10 @@ pub const LOADS: &[Load] = &[
     load("compaction", "compaction of 450k records over 50k keys, then defragmentation, with puts going on", |bench| {
         Box::pin(upkeep::compaction(bench))
     }),
-    load("snapshot", "a snapshot of 100 MB, with puts going on", |bench| Box::pin(upkeep::snapshot(bench, 100))),
-    large(load("big-snapshot", "a snapshot of 500 MB, with puts going on", |bench| Box::pin(upkeep::snapshot(bench, 500)))),
+    load("snapshot", "a snapshot of 100 MB, with puts going on; then by etcdctl, and restored by etcdutl", |bench| {
+        Box::pin(upkeep::snapshot(bench, 100))
+    }),
+    large(load("big-snapshot", "the same of 500 MB", |bench| Box::pin(upkeep::snapshot(bench, 500)))),
     load("idle", "an empty server with nothing to do", |bench| Box::pin(upkeep::idle(bench))),
 ];
 

@@ -1,6 +1,8 @@
 //! What a server does beside serving: compaction, defragmentation, snapshots, and nothing at all.
 
 use std::cell::Cell;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -93,7 +95,38 @@ pub async fn snapshot(bench: Bench, megabytes: usize) -> Result<Vec<Row>> {
     row.set("rss grown", (rss - before.rss_kib) as f64 / 1024.0);
     row.set("rss anonymous grown", (anonymous - before.rss_anonymous_kib) as f64 / 1024.0);
     rows.push(row);
+    rows.extend(by_tools(&bench.tools, server, megabytes).await?);
     Ok(rows)
+}
+
+/// The same store saved by `etcdctl`, with nobody else at work, and the file restored by `etcdutl`, with no server left.
+async fn by_tools(tools: &Path, server: Server, megabytes: usize) -> Result<Vec<Row>> {
+    let (ctl, utl) = (tools.join("etcdctl"), tools.join("etcdutl"));
+    if !ctl.exists() || !utl.exists() {
+        eprintln!("there is no etcdctl and etcdutl in {}: what they do is not measured", tools.display());
+        return Ok(Vec::new());
+    }
+    let folder = server.side_folder()?;
+    let (file, data) = (folder.join("saved.db"), folder.join("restored"));
+    let mut save = Command::new(&ctl);
+    save.args(["--endpoints", &server.address.to_string(), "snapshot", "save"]).arg(&file);
+    let saved = timed(&format!("etcdctl snapshot save of {megabytes} MB"), save).await?;
+    drop(server);
+    let mut restore = Command::new(&utl);
+    restore.args(["snapshot", "restore"]).arg(&file).arg("--data-dir").arg(&data);
+    let restored = timed(&format!("etcdutl snapshot restore of {megabytes} MB"), restore).await;
+    std::fs::remove_dir_all(&folder)?;
+    Ok(vec![saved, restored?])
+}
+
+async fn timed(load: &str, command: Command) -> Result<Row> {
+    let start = Instant::now();
+    let done = tokio::process::Command::from(command).stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let took = start.elapsed();
+    ensure!(done.status.success(), "{load}: {}", String::from_utf8_lossy(&done.stderr));
+    let mut row = Row::new(load);
+    row.set("took", took.as_secs_f64() * 1e3);
+    Ok(row)
 }
 
 /// Reads a snapshot to its end.

@@ -208,9 +208,10 @@ fn check_entry(entry: &LogEntry, members: &mut Vec<Member>) -> Result<(), Takeov
     match entry.kind {
         EntryKind::EntryNormal if entry.data.is_empty() => Ok(()),
         EntryKind::EntryNormal => match Command::decode(entry.data.clone()).map_err(|error| unknown(error.to_string()))?.action {
+            Action::AuthEnable => Err(unknown("it enables authentication, which this release cannot enforce".into())),
             // The Go member applies what is left at its next start, and has it in its database when it stops.
-            Action::Auth => {
-                Err(unknown("it changes users or roles, which this release cannot apply: start and stop the Go member once".into()))
+            Action::AuthChange(change) if change.has_plain_password() => {
+                Err(unknown("it sets a password as a member before 3.5 does: start and stop the Go member once".into()))
             }
             Action::ClusterVersionSet(set) => check_version("cluster version", set.ver.parse().ok()),
             _ => Ok(()),

@@ -55,6 +55,26 @@ pub(super) fn unfinished(place: &Place) -> Result<Option<(PathBuf, PathBuf)>, Ta
     }))
 }
 
+/// What takeovers have put aside, by date, and how large each is.
+pub(super) fn kept(place: &Place) -> Result<Vec<(PathBuf, u64)>, TakeoverError> {
+    let mut kept = named(place, |name| !name.ends_with(STAGED))?;
+    kept.sort();
+    let sized = kept.into_iter().map(|dir| match size(&dir) {
+        Ok(bytes) => Ok((dir, bytes)),
+        Err(error) => Err(TakeoverError::io("measure", &dir, error)),
+    });
+    sized.collect()
+}
+
+fn size(dir: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() { size(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
+}
+
 /// Removes what a takeover has left that did not come to its switch.
 pub(super) fn sweep(place: &Place) -> Result<(), TakeoverError> {
     let mut leftovers = staged(place)?;
@@ -66,11 +86,16 @@ pub(super) fn sweep(place: &Place) -> Result<(), TakeoverError> {
 }
 
 fn staged(place: &Place) -> Result<Vec<PathBuf>, TakeoverError> {
+    named(place, |name| name.ends_with(STAGED))
+}
+
+/// Directories of a takeover's whose names are so.
+fn named(place: &Place, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, TakeoverError> {
     let list = || -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&place.member)? {
             let name = entry?.file_name();
-            if name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(STAGED)) {
+            if name.to_str().is_some_and(|name| name.starts_with(PREFIX) && is_wanted(name)) {
                 found.push(place.member.join(name));
             }
         }

@@ -19,7 +19,7 @@
 //! Between the switch and `Parted` both would start and both would be right: they go on with the same log, which decides. That is
 //! why `snap` is moved whole as the last step, rather than linked and then deleted: nothing of theirs is ever deleted, no large
 //! file is copied, and a volume without links will do. What is in go-<date> is a `member` directory that the Go member starts on,
-//! as of the takeover; whoever needs it no more removes it.
+//! as of the takeover; each start names it and its size, and whoever needs it no more removes it (`rm -r`).
 //!
 //! Writes: `member/db`, `member/go-*`, and the name of `member/snap`. Reads: `member/snap`, the log.
 //! Entries of the log above the database's index replay through the ordinary start. Does not repair: a torn tail of the log is
@@ -145,7 +145,7 @@ fn part(place: &Place, steps: Steps<'_>) -> Result<(), TakeoverError> {
         if place.go_db().exists() {
             tracing::warn!(path = %place.snap().display(), "a Go member's database lies beside this member's state and is not looked at");
         }
-        return Ok(());
+        return tell_kept(place);
     };
     if place.snap().exists() {
         rename(&place.snap(), &staged.join("snap"))?;
@@ -156,8 +156,16 @@ fn part(place: &Place, steps: Steps<'_>) -> Result<(), TakeoverError> {
     told(steps, Step::Parted)?;
     rename(&staged, &kept)?;
     sync_dir(&place.member)?;
-    tracing::info!(kept = %kept.display(), "the Go member's files are kept here; remove the directory when they are no longer needed");
+    tell_kept(place)?;
     told(steps, Step::Kept)
+}
+
+/// At every start: they take space until somebody removes them, and nothing here ever does.
+fn tell_kept(place: &Place) -> Result<(), TakeoverError> {
+    for (kept, bytes) in keep::kept(place)? {
+        tracing::info!(kept = %kept.display(), bytes, "a Go member's files are kept here; remove the directory when they are no longer needed");
+    }
+    Ok(())
 }
 
 /// Tells the log how far a takeover is: each step, and the conversion by tenths.

@@ -6,14 +6,13 @@
 //!                                                         -> `local`: the layout stamp; the size is counted anew at open
 //! ```
 //!
-//! Writes: the engine, in batches of bounded size; `meta` comes last. The caller flushes.
+//! Writes: the engine, row by row; `meta` comes last. The caller flushes.
 //! Holds: an engine that was filled without an error opens, or says what it is that this program cannot do (auth).
 //! Crash: in the middle of it, the engine holds a part of the rows and no consistent index: it is to be thrown away. So fill an
 //! engine in a place of its own, flush it, and only then give it the name that a start looks at.
 //! Hostile files: every row is looked at before it is taken; what is wrong is told with its bucket and key.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use super::generations::{Generations, REVISION_MAX};
 use super::rows;
@@ -23,15 +22,12 @@ use crate::mvcc::Revision;
 use crate::mvcc::index_row::LAYOUT;
 use crate::state_machine::cluster::{decode_conf_state, encode_conf_state};
 use crate::storage::keyspace::{local, meta};
-use crate::storage::{self, Batch, Engine, Keyspace};
+use crate::storage::{self, Engine, Keyspace, Load};
 use crate::wire::raftpb::ConfState;
 
-/// Bound: bytes of rows held before they are written.
-const BATCH_BYTES: usize = 1 << 20;
-/// Bound: rows held before they are written.
-const BATCH_ROWS: usize = 4096;
-/// How long an engine that is behind with its flushes is left alone.
-const RETRY_STALL: Duration = Duration::from_millis(5);
+/// How many bytes of rows, and how many rows, lie between two words on the progress.
+const TOLD_BYTES: u64 = 1 << 20;
+const TOLD_ROWS: u64 = 4096;
 /// A bucket that old members left behind; nothing of it is taken (FMT-16).
 const TEST_BUCKET: &[u8] = b"test";
 
@@ -74,7 +70,7 @@ pub struct Imported {
     pub storage_version: Option<String>,
 }
 
-/// Told after each batch. `bytes` of keys and values approach the file's size from below.
+/// Told now and then, and at the end. `bytes` of keys and values approach the file's size from below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     pub bucket: &'static str,
@@ -109,8 +105,29 @@ pub fn import<S: ReadAt>(
 ) -> Result<Imported, ImportError> {
     check_empty(engine)?;
     check_buckets(db)?;
-    let mut intake = Intake::new(engine, progress);
-    intake.batch.put(Keyspace::Local, local::LAYOUT, LAYOUT);
+    let mut outcome = None;
+    engine.load(&mut |load| match fill(db, load, changes, progress) {
+        Err(ImportError::Engine(error)) => Err(error),
+        Err(error) => {
+            outcome = Some(Err(error));
+            Ok(ControlFlow::Break(()))
+        }
+        Ok(imported) => {
+            outcome = Some(Ok(imported));
+            Ok(ControlFlow::Continue(()))
+        }
+    })?;
+    outcome.unwrap_or_else(|| Err(storage::Error::Fault("the engine asked for no rows".into()).into()))
+}
+
+fn fill<S: ReadAt>(
+    db: &Database<S>,
+    load: &mut dyn Load,
+    changes: &ImportChanges,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
+    load.put(Keyspace::Local, local::LAYOUT, LAYOUT)?;
+    let mut intake = Intake::new(load, progress);
     for keyspace in Keyspace::BUCKETS {
         intake.bucket = keyspace;
         match (&changes.members, keyspace) {
@@ -125,7 +142,7 @@ pub fn import<S: ReadAt>(
     if let Some(position) = &changes.position {
         intake.set_position(position)?;
     }
-    intake.write()?;
+    intake.tell();
     Ok(intake.finish())
 }
 
@@ -156,20 +173,20 @@ fn check_buckets<S: ReadAt>(db: &Database<S>) -> Result<(), ImportError> {
 
 /// Rows on their way into the engine.
 struct Intake<'a> {
-    engine: &'a dyn Engine,
+    load: &'a mut dyn Load,
     progress: &'a mut dyn FnMut(Progress),
-    batch: Batch,
     generations: Generations,
     bucket: Keyspace,
     bytes: u64,
+    /// Bytes and rows when the progress was told last.
+    told: (u64, u64),
     imported: Imported,
 }
 
 impl<'a> Intake<'a> {
-    fn new(engine: &'a dyn Engine, progress: &'a mut dyn FnMut(Progress)) -> Intake<'a> {
+    fn new(load: &'a mut dyn Load, progress: &'a mut dyn FnMut(Progress)) -> Intake<'a> {
         let imported = Imported { compact_revision: -1, ..Imported::default() };
-        let (batch, generations) = (Batch::default(), Generations::default());
-        Intake { engine, progress, batch, generations, bucket: Keyspace::Alarm, bytes: 0, imported }
+        Intake { load, progress, generations: Generations::default(), bucket: Keyspace::Alarm, bytes: 0, told: (0, 0), imported }
     }
 
     fn take_bucket<S: ReadAt>(&mut self, db: &Database<S>, changes: &ImportChanges) -> Result<(), ImportError> {
@@ -211,7 +228,7 @@ impl<'a> Intake<'a> {
 
     fn take_record(&mut self, key: &[u8], record: &[u8]) -> Result<(), ImportError> {
         let (revision, row) = self.generations.next(key, record).map_err(|why| self.refused(key, why))?;
-        self.batch.put(Keyspace::Index, revision.encode().to_vec(), row.encode());
+        self.load.put(Keyspace::Index, &revision.encode(), &row.encode())?;
         self.put(key, record)
     }
 
@@ -241,15 +258,20 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// One of etcd's rows into the batch, which is written when it is full.
+    /// One of etcd's rows.
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), ImportError> {
-        self.batch.put(self.bucket, key.to_vec(), value.to_vec());
+        self.load.put(self.bucket, key, value)?;
         self.imported.rows += 1;
         self.bytes += (key.len() + value.len()) as u64;
-        if self.batch.bytes() >= BATCH_BYTES || self.batch.ops().len() >= BATCH_ROWS {
-            self.write()?;
+        if self.bytes - self.told.0 >= TOLD_BYTES || self.imported.rows - self.told.1 >= TOLD_ROWS {
+            self.tell();
         }
         Ok(())
+    }
+
+    fn tell(&mut self) {
+        self.told = (self.bytes, self.imported.rows);
+        (self.progress)(Progress { bucket: self.bucket.name(), rows: self.imported.rows, bytes: self.bytes });
     }
 
     fn set_members(&mut self, members: &[Member]) -> Result<(), ImportError> {
@@ -285,18 +307,6 @@ impl<'a> Intake<'a> {
             self.note(key, value)?;
             self.put(key, value)?;
         }
-        Ok(())
-    }
-
-    fn write(&mut self) -> Result<(), ImportError> {
-        loop {
-            match self.engine.write(&self.batch) {
-                Err(storage::Error::Stalled(_)) => std::thread::park_timeout(RETRY_STALL),
-                done => break done?,
-            }
-        }
-        self.batch.clear();
-        (self.progress)(Progress { bucket: self.bucket.name(), rows: self.imported.rows, bytes: self.bytes });
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The state machine as a small language: entries in, answers and rows out. The engine is the one in memory.
 
 mod alarm;
+mod auth;
 mod cluster;
 mod kv;
 mod lease;
