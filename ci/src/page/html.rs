@@ -42,7 +42,7 @@ fn tiles(facts: &Facts) -> String {
 }
 
 fn matrix(facts: &Facts) -> String {
-    let mut text = String::from("<div class=\"scroll\"><table>\n<thead><tr><th>platform</th><th>declared</th><th>proven</th>");
+    let mut text = String::from("<div class=\"scroll matrix\"><table>\n<thead><tr><th>platform</th><th>declared</th><th>proven</th>");
     Suite::ALL.iter().for_each(|suite| text.push_str(&format!("<th>{}</th>", suite.word())));
     text.push_str("<th>needs</th></tr></thead>\n<tbody>\n");
     for row in &facts.matrix.rows {
