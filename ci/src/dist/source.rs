@@ -179,7 +179,7 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
         let text = |name: &str| String::from_utf8(entries.iter().find(|entry| entry.path == name).unwrap().bytes.clone()).unwrap();
         assert_eq!(entries.len(), 3);
-        assert!(text("Cargo.toml").contains("version = \"1.0.0\"") && !text("Cargo.toml").contains("b.rs"));
+        assert!(text("Cargo.toml").contains("version = \"1.0.0\"") && !text("Cargo.toml").contains("src/b.rs"));
         assert!(text("Cargo.toml").contains("build = false") && !text("Cargo.toml").contains("links"));
         assert_eq!(text(".cargo-checksum.json"), "{\"files\":{},\"package\":\"1234\"}");
     }
