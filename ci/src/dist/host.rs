@@ -24,12 +24,18 @@ pub struct Host {
 }
 
 impl Host {
+    /// Where nothing of this machine's own was built.
     pub fn build(scope: &Scope) -> Result<Host> {
         let step = Step::cargo().args(["build", "--locked", "--package", PACKAGE]).args(scope.features());
         let step = scope.names().iter().fold(step, |step, name| step.args(["--bin", name])).var("CARGO_TARGET_DIR", place::target());
         let step = if scope.is_whole { setup::setup(setup::Purpose::Build)?.given_to(step) } else { step };
         step.run(&place::checkout())?;
-        let mut host = Host { folder: place::target().join("debug"), papers: Vec::new() };
+        Host::of(place::target().join("debug"), scope)
+    }
+
+    /// With the programs in `folder`, which this machine can run.
+    pub fn of(folder: PathBuf, scope: &Scope) -> Result<Host> {
+        let mut host = Host { folder, papers: Vec::new() };
         let (release, date) = (release()?, day(git::time_of("HEAD")?, false));
         for program in scope.names() {
             let mut help = |words: &[String]| host.run(&program, &[words, &["--help".to_owned()]].concat());

@@ -64,7 +64,7 @@ pub fn folder() -> PathBuf {
 /// `all` is every row and the source; `source` is that alone.
 pub fn dist(which: &str, route: Option<Route>, scope: &Scope) -> Result<()> {
     let matrix = Matrix::load(&place::checkout())?;
-    let rows: Vec<&Row> = match which {
+    let mut rows: Vec<&Row> = match which {
         "all" => matrix.rows.iter().collect(),
         "source" => Vec::new(),
         name => vec![matrix.row(name)?],
@@ -73,13 +73,13 @@ pub fn dist(which: &str, route: Option<Route>, scope: &Scope) -> Result<()> {
     ensure!(!git::is_dirty()? || !is_source_wanted, "sources differ from the commit: what is given out is a commit");
     fs::create_dir_all(folder())?;
     let mut failed = Vec::new();
-    if !rows.is_empty() {
-        let host = Host::build(scope)?;
-        for row in rows {
-            if let Err(error) = one(row, route, scope, &host) {
-                println!("error: {}: {error:#}", row.name());
-                failed.push(row.name());
-            }
+    // The machine's own row comes first: its programs write the pages of all others.
+    rows.sort_by_key(|row| !route::is_this_machine(row));
+    let mut host = None;
+    for row in rows {
+        if let Err(error) = one(row, route, scope, &mut host) {
+            println!("error: {}: {error:#}", row.name());
+            failed.push(row.name());
         }
     }
     if is_source_wanted && let Err(error) = source::write(&folder()) {
@@ -103,8 +103,13 @@ fn route_for(row: &Row, asked: Option<Route>) -> Option<Route> {
     asked.or_else(|| has_zig.then_some(Route::Zig).filter(|_| row.floor.starts_with("glibc")))
 }
 
-fn one(row: &Row, route: Option<Route>, scope: &Scope, host: &Host) -> Result<()> {
+fn one(row: &Row, route: Option<Route>, scope: &Scope, host: &mut Option<Host>) -> Result<()> {
     let recipe = build::build(row, route_for(row, route), scope)?;
+    let host = match host {
+        Some(host) => host,
+        None if route::is_this_machine(row) => host.insert(Host::of(recipe.programs(), scope)?),
+        None => host.insert(Host::build(scope)?),
+    };
     let (release, seconds, output) = (release()?, git::time_of("HEAD")?, folder());
     let programs = programs(row, scope, &recipe.programs())?;
     let needs = needs(&programs)?;
