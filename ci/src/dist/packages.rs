@@ -37,12 +37,22 @@ pub fn write(row: &Row, stage: &Stage<'_>, output: &Path) -> Result<()> {
         let file = stage.folder.join(format!("nfpm-{kind}.yaml"));
         // A description of nfpm is YAML, and JSON is YAML.
         fs::write(&file, serde_json::to_string_pretty(&description(kind, word, stage, &place::checkout()))?)?;
+        fs::write(stage.folder.join(CHANGES), serde_json::to_string_pretty(&changes(stage))?)?;
         let step = Step::new(nfpm()).args(["package", "--packager", kind, "--config"]).args([&file]).args(["--target"]).args([output]);
         step.var("SOURCE_DATE_EPOCH", stage.seconds.to_string())
             .run(stage.folder)
             .with_context(|| format!("the {kind} of {}", row.name()))?;
     }
     Ok(())
+}
+
+const CHANGES: &str = "changes.yaml";
+const MAINTAINER: &str = "the maintainers of etcd-rs <maintainers@localhost>";
+
+/// What distributions want to read of a release; the whole story is CHANGELOG.md.
+fn changes(stage: &Stage<'_>) -> Value {
+    let note = format!("Release {}: see CHANGELOG.md of the source.", stage.release);
+    json!([{ "semver": stage.release, "date": date(stage.seconds), "packager": MAINTAINER, "changes": [{ "note": note }] }])
 }
 
 fn nfpm() -> PathBuf {
@@ -53,18 +63,27 @@ fn nfpm() -> PathBuf {
 fn description(kind: &str, word: &str, stage: &Stage<'_>, checkout: &Path) -> Value {
     let (dist, folder) = (checkout.join("dist"), stage.folder);
     let file = |source: PathBuf, target: String, mode: u32| json!({ "src": source, "dst": target, "file_info": { "mode": mode, "mtime": date(stage.seconds) } });
+    // rpm tells documents from other files.
+    let document = |source: PathBuf, target: String| {
+        let mut file = file(source, target, 0o644);
+        if kind == "rpm" {
+            file["type"] = json!("doc");
+        }
+        file
+    };
     let mut contents = Vec::new();
     for program in stage.programs {
         contents.push(file(folder.join("bin").join(program), format!("/usr/bin/{program}"), 0o755));
-        contents.push(file(folder.join(format!("man/{program}.1.gz")), format!("/usr/share/man/man1/{program}.1.gz"), 0o644));
+        contents.push(document(folder.join(format!("man/{program}.1.gz")), format!("/usr/share/man/man1/{program}.1.gz")));
     }
     for tool in stage.programs.iter().filter(|program| *program != "etcd") {
         for (shell, target) in completions(kind) {
             let target = target.replace("TOOL", tool);
-            contents.push(file(folder.join(format!("completions/{tool}.{shell}")), target, 0o644));
+            let source = folder.join(format!("completions/{tool}.{shell}"));
+            contents.push(if shell == "powershell" { document(source, target) } else { file(source, target, 0o644) });
         }
     }
-    contents.push(file(dist.join("copyright"), "/usr/share/doc/etcd/copyright".into(), 0o644));
+    contents.push(document(dist.join("copyright"), "/usr/share/doc/etcd/copyright".into()));
     if stage.has_server {
         contents.push(file(dist.join("systemd/etcd.service"), "/usr/lib/systemd/system/etcd.service".into(), 0o644));
         contents.push(file(dist.join("systemd/sysusers.conf"), "/usr/lib/sysusers.d/etcd.conf".into(), 0o644));
@@ -89,8 +108,10 @@ fn description(kind: &str, word: &str, stage: &Stage<'_>, checkout: &Path) -> Va
         "release": "1",
         "section": "net",
         "priority": "optional",
-        "maintainer": "the maintainers of etcd-rs <maintainers@localhost>",
-        "description": "distributed key-value store\n A store of keys and values that a cluster agrees on, with watches, leases and transactions.",
+        "maintainer": MAINTAINER,
+        "description": "Distributed key-value store\n A store of keys and values that a cluster agrees on,\n with watches, leases and transactions.",
+        "changelog": stage.folder.join(CHANGES),
+        "rpm": { "group": "System Environment/Daemons" },
         "license": "Apache-2.0",
         "mtime": date(stage.seconds),
         "contents": contents,
