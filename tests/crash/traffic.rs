@@ -3,6 +3,8 @@
 //! Whoever meets an error waits until the fault is over and the server serves again, and goes on: writers with the next attempt,
 //! watchers from the revision after the last one they saw.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+
 use std::{
     sync::{
         Arc,

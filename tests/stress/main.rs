@@ -101,6 +101,9 @@ async fn nothing_acknowledged_is_lost_under_load_and_faults() {
     assert!(acknowledged >= 100 * met as u64, "{acknowledged} acknowledged writes over {met} faults are no load");
     assert!(seen.iter().all(|other| *other == seen[0]), "watchers saw different histories");
     assert_eq!(history::fold(&seen[0]), state.kvs, "the history leads to another state");
+    let tail = traffic::replay(&member.clients(), compacted.max(1), last).await;
+    let kept: Vec<_> = seen[0].iter().filter(|event| history::revision(event) >= compacted).cloned().collect();
+    assert_eq!(tail, kept, "the history that is left is another than the one that was watched");
     holder.check(&mut member.clients()).await;
 
     member.terminate();
