@@ -53,9 +53,7 @@ async fn nothing_acknowledged_is_lost_under_load_and_faults() {
     let mut rng = StdRng::seed_from_u64(seed);
     let volume = Volume::of(VOLUME_MEGABYTES).expect("a volume can be mounted");
     let notes = tempfile::tempdir().expect("a directory");
-    // A low count, so that faults also meet the log being cut.
-    let flags = ["--snapshot-count=500", "--snapshot-catchup-entries=100"];
-    let mut member = Member::new(&harness::ours(), volume.path().join("data"), notes.path(), &flags);
+    let mut member = Member::new(&harness::ours(), volume.path().join("data"), notes.path(), &[]);
     member.start().await;
 
     let shared = Arc::new(Shared::new(member.clients(), WATCHERS).on_a_volume_that_fills_up());
