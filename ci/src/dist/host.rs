@@ -15,7 +15,7 @@ use crate::shell::Step;
 use crate::{git, place, setup};
 
 /// What `completion` takes, and how such a script ends.
-const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
+const SHELLS: [(&str, &str); 4] = [("bash", "bash"), ("zsh", "zsh"), ("fish", "fish"), ("powershell", "ps1")];
 
 pub struct Host {
     folder: PathBuf,
@@ -41,10 +41,10 @@ impl Host {
             let mut help = |words: &[String]| host.run(&program, &[words, &["--help".to_owned()]].concat());
             let page = manual::page(&program, &release, &date, &mut help)?;
             let mut papers = vec![Entry::text(format!("man/{program}.1"), page)];
-            for shell in SHELLS.iter().filter(|_| program != "etcd") {
+            for (shell, ending) in SHELLS.iter().filter(|_| program != "etcd") {
                 let script = host.run(&program, &["completion".to_owned(), shell.to_string()])?;
                 ensure!(script.contains(&program), "{program} completion {shell} names nothing of {program}");
-                papers.push(Entry::text(format!("completions/{program}.{shell}"), script));
+                papers.push(Entry::text(format!("completions/{program}.{ending}"), script));
             }
             host.papers.extend(papers);
         }

@@ -80,7 +80,7 @@ fn description(kind: &str, word: &str, stage: &Stage<'_>, checkout: &Path) -> Va
         for (shell, target) in completions(kind) {
             let target = target.replace("TOOL", tool);
             let source = folder.join(format!("completions/{tool}.{shell}"));
-            contents.push(if shell == "powershell" { document(source, target) } else { file(source, target, 0o644) });
+            contents.push(if shell == "ps1" { document(source, target) } else { file(source, target, 0o644) });
         }
     }
     contents.push(document(dist.join("copyright"), "/usr/share/doc/etcd/copyright".into()));
@@ -172,7 +172,7 @@ fn completions(kind: &str) -> [(&'static str, &'static str); 4] {
         ("bash", "/usr/share/bash-completion/completions/TOOL"),
         ("zsh", if kind == "deb" { "/usr/share/zsh/vendor-completions/_TOOL" } else { "/usr/share/zsh/site-functions/_TOOL" }),
         ("fish", "/usr/share/fish/vendor_completions.d/TOOL.fish"),
-        ("powershell", "/usr/share/doc/etcd/completions/TOOL.ps1"),
+        ("ps1", "/usr/share/doc/etcd/completions/TOOL.ps1"),
     ]
 }
 
