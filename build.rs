@@ -28,9 +28,9 @@ const HOT: &[&str] = &["RangeResponse", "RangeStreamResponse", "PutResponse", "D
 fn main() {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-env-changed=ETCD_GIT_SHA");
-    // Moves with every commit, so that the commit named is the one that was built.
-    if std::path::Path::new(".git/logs/HEAD").exists() {
-        println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    // Moves with every commit, so that the commit named is the one that was built; a work tree keeps it elsewhere than `.git`.
+    if let Some(path) = output("git", &["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| std::path::Path::new(path).exists()) {
+        println!("cargo::rerun-if-changed={path}");
     }
     let fds = protox::compile(PROTOS, ["proto"]).expect("the files under proto/ compile");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR"));

@@ -95,15 +95,25 @@ enum Command {
     },
     /// Build a platform and write its archive, packages, bill of materials and checksums
     Dist {
-        /// A row, or `all`
+        /// A row, `source`, or `all` for every row and the source
         row: String,
         #[command(flatten)]
         how: How,
     },
-    /// Write SHA256SUMS over the files of a folder
-    Sums { folder: PathBuf },
-    /// Unpack an archive and start what is in it
-    Verify { archive: PathBuf },
+    /// Write SHA256SUMS over the files of a folder, and manifests/ for package managers
+    Sums {
+        folder: PathBuf,
+        /// Where the files will be found: without it there are no manifests
+        #[arg(long, value_name = "URL")]
+        address: Option<String>,
+    },
+    /// Try a file as whoever gets it would: an archive, the source, a deb (in a clean Debian, as root), an rpm or apk
+    Verify {
+        file: PathBuf,
+        /// The programs need not run on the oldest system that their row promises
+        #[arg(long)]
+        any_floor: bool,
+    },
     /// Write the support page from the matrix and the results on file
     Table {
         /// Write nothing; fail where the page on disk, a result or a declared tier is not true
@@ -179,8 +189,8 @@ fn run(command: Command) -> Result<()> {
         Command::Plan { changed_since } => plan::plan(changed_since.as_deref()),
         Command::Build { row, how } => build::build(matrix()?.row(&row)?, how.route, &how.scope()?).map(drop),
         Command::Dist { row, how } => dist::dist(&row, how.route, &how.scope()?),
-        Command::Sums { folder } => dist::sums::write(&folder),
-        Command::Verify { archive } => dist::verify(&archive),
+        Command::Sums { folder, address } => dist::sums(&folder, address.as_deref()),
+        Command::Verify { file, any_floor } => dist::verify(&file, if any_floor { dist::Floor::Any } else { dist::Floor::Promised }),
         Command::Table { check, of } => page::table(check, of.as_deref()),
         Command::Report { output } => page::report(output),
         Command::Run { flags } => product::run(&flags),

@@ -191,10 +191,10 @@ pub(super) fn error(error: rocksdb::Error) -> Error {
     error_from(error.into_string())
 }
 
-/// RocksDB tells its errors apart by how their text begins.
+/// RocksDB tells its errors apart by their text. A full disk is told after what was under way: an open puts its own words first.
 fn error_from(text: String) -> Error {
     let would_stall = text.starts_with("Result incomplete");
-    let no_space = text.starts_with("IO error: No space left on device") || text.contains("Disk quota exceeded");
+    let no_space = text.contains("IO error: No space left on device") || text.contains("Disk quota exceeded");
     match (no_space, would_stall) {
         (true, _) => Error::NoSpace(text),
         (false, true) => Error::Stalled(text),
@@ -418,6 +418,10 @@ mod tests {
         let is_no_space = |text: &str| matches!(error_from(text.into()), Error::NoSpace(_));
         assert!(matches!(error_from("Result incomplete: Write stall".into()), Error::Stalled(_)));
         assert!(is_no_space("IO error: No space left on device: While appending to file: x.sst: No space left on device"));
+        assert!(is_no_space(
+            "IO error: DB::Open() failed --- Unable to persist Options file: IO error: Unable to persist options.: IO error: No space left on \
+             device: While appending to file: OPTIONS-000019.dbtmp: No space left on device"
+        ));
         assert!(!is_no_space("IO error: While fsync: x.sst: Input/output error"));
         assert!(!is_no_space("Corruption: block checksum mismatch"));
     }

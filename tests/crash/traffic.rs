@@ -1,7 +1,9 @@
 //! Writers, a reader and watchers that go on over the death of the server.
 //!
-//! Whoever meets an error waits until the server was started again, and goes on: writers with the next attempt, watchers from the
-//! revision after the last one they saw.
+//! Whoever meets an error waits until the fault is over and the server serves again, and goes on: writers with the next attempt,
+//! watchers from the revision after the last one they saw.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
 use std::{
     sync::{
@@ -36,6 +38,8 @@ pub struct Shared {
     /// How often the server was started again.
     starts: watch::Sender<u64>,
     is_over: AtomicBool,
+    /// Whether the volume may be full, so that a refusal for it is an answer.
+    may_be_full: bool,
     /// The highest revision that any writer was told.
     acknowledged: AtomicI64,
     /// The last revision of the run, once known.
@@ -52,10 +56,15 @@ impl Shared {
             clients,
             starts: watch::Sender::new(0),
             is_over: AtomicBool::new(false),
+            may_be_full: false,
             acknowledged: AtomicI64::new(1),
             last: watch::Sender::new(None),
             watched: (0..watchers).map(|_| AtomicI64::new(1)).collect(),
         }
+    }
+
+    pub fn on_a_volume_that_fills_up(self) -> Shared {
+        Shared { may_be_full: true, ..self }
     }
 
     pub fn clients(&self) -> Clients {
@@ -102,10 +111,13 @@ impl Shared {
     }
 }
 
-/// The end of a connection is expected here; an answer that refuses is not.
-fn must_be_the_kill(status: &Status) {
+const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
+
+/// The end of a connection is expected here; an answer that refuses is not, but for want of space.
+fn must_be_the_fault(shared: &Shared, status: &Status) {
     let is_kill = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal | Code::DeadlineExceeded);
-    assert!(is_kill, "refused: {status:?}");
+    let is_full = shared.may_be_full && (status.code(), status.message()) == (Code::ResourceExhausted, NO_SPACE);
+    assert!(is_kill || is_full, "refused: {status:?}");
 }
 
 pub async fn write(shared: Arc<Shared>, number: u64, seed: u64) -> Writer {
@@ -131,7 +143,7 @@ pub async fn write(shared: Arc<Shared>, number: u64, seed: u64) -> Writer {
             }
             Ok(None) => {}
             Err(status) => {
-                must_be_the_kill(&status);
+                must_be_the_fault(&shared, &status);
                 attempts.push(Attempt { changes, acknowledged: None });
                 shared.next_start(starts).await;
             }
@@ -179,7 +191,7 @@ pub async fn read(shared: Arc<Shared>) {
                 assert!(revision >= floor, "a read at {revision} after {floor} was acknowledged");
             }
             Err(status) => {
-                must_be_the_kill(&status);
+                must_be_the_fault(&shared, &status);
                 shared.next_start(starts).await;
             }
         }
@@ -215,7 +227,7 @@ pub async fn watch(shared: Arc<Shared>, number: usize) -> Vec<Event> {
                     }
                 }
                 Err(status) => {
-                    must_be_the_kill(&status);
+                    must_be_the_fault(&shared, &status);
                     shared.next_start(starts).await;
                     break;
                 }

@@ -20,8 +20,7 @@ use tonic::Code;
 
 use crate::{
     harness::{ours, setting},
-    member::{Member, NO_SPACE, Told},
-    quota::disarm,
+    member::{Member, NO_SPACE, Told, disarm},
 };
 
 const PUTS: usize = 30;

@@ -18,3 +18,5 @@ mod space;
 mod start;
 #[cfg(unix)]
 mod stop;
+#[cfg(target_os = "linux")]
+mod volume;

@@ -1,5 +1,7 @@
 //! A server process on a directory of the test's choice, perhaps run by another program, and what was acknowledged to its writers.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -10,7 +12,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use etcd::wire::etcdserverpb::{PutRequest, RangeRequest};
+use etcd::wire::etcdserverpb::{AlarmRequest, AlarmType, PutRequest, RangeRequest, alarm_request::AlarmAction};
+use rustix::process::Signal;
 use tonic::Status;
 
 use crate::harness::{Clients, DEADLINE, free_port, runner};
@@ -112,8 +115,12 @@ impl Member {
     }
 
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    pub fn signal(&self, signal: Signal) {
         let pid = rustix::process::Pid::from_child(self.child.as_ref().expect("the member runs"));
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the process can be signalled");
+        rustix::process::kill_process(pid, signal).expect("the process can be signalled");
     }
 
     /// Waits for the end.
@@ -142,6 +149,23 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Disarms what stands; how many alarms that were.
+pub async fn disarm(clients: &mut Clients) -> usize {
+    let request = AlarmRequest { action: AlarmAction::Get.into(), ..Default::default() };
+    let standing = clients.maintenance.alarm(request).await.expect("alarms are told").into_inner().alarms;
+    for alarm in &standing {
+        let request = AlarmRequest { action: AlarmAction::Deactivate.into(), member_id: alarm.member_id, alarm: AlarmType::Nospace.into() };
+        clients.maintenance.alarm(request).await.expect("an alarm is disarmed");
+    }
+    standing.len()
+}
+
+pub async fn has_alarm(clients: &mut Clients) -> bool {
+    let request = AlarmRequest { action: AlarmAction::Get.into(), ..Default::default() };
+    let alarms = clients.maintenance.alarm(request).await.expect("alarms are told").into_inner().alarms;
+    alarms.iter().any(|alarm| alarm.alarm == i32::from(AlarmType::Nospace))
 }
 
 /// What writers were told is written.

@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use etcd::wire::etcdserverpb::{
-    AlarmRequest, AlarmType, CompactionRequest, DefragmentRequest, LeaseGrantRequest, StatusRequest, alarm_request::AlarmAction,
-};
+use etcd::wire::etcdserverpb::{CompactionRequest, DefragmentRequest, LeaseGrantRequest, StatusRequest};
 use tonic::{Code, Status};
 
 use crate::{
-    harness::{Clients, ours, reference},
-    member::{Member, NO_SPACE, Told},
+    harness::{ours, reference},
+    member::{Member, NO_SPACE, Told, disarm},
 };
 
 async fn with_quota(program: &Path, quota: &str) -> (Member, tempfile::TempDir) {
@@ -22,16 +20,6 @@ async fn with_quota(program: &Path, quota: &str) -> (Member, tempfile::TempDir) 
 
 fn is_no_space(status: &Status) {
     assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, NO_SPACE));
-}
-
-pub async fn disarm(clients: &mut Clients) -> usize {
-    let request = AlarmRequest { action: AlarmAction::Get.into(), ..Default::default() };
-    let standing = clients.maintenance.alarm(request).await.expect("alarms are told").into_inner().alarms;
-    for alarm in &standing {
-        let request = AlarmRequest { action: AlarmAction::Deactivate.into(), member_id: alarm.member_id, alarm: AlarmType::Nospace.into() };
-        clients.maintenance.alarm(request).await.expect("an alarm is disarmed");
-    }
-    standing.len()
 }
 
 /// Until NOSPACE, then compact, defragment, disarm and write again. Answers what a client saw.

@@ -1,107 +1,15 @@
 //! A small volume that fills up (design D2): the member stays, says NOSPACE, and can be led out of it.
 
-use std::{
-    ffi::OsStr,
-    fs::File,
-    path::{Path, PathBuf},
-    process::Command,
-};
-
 use bytes::Bytes;
 use etcd::wal::{FileSystem as _, Open, RealFileSystem};
-use etcd::wire::etcdserverpb::{
-    AlarmRequest, AlarmType, CompactionRequest, DefragmentRequest, DeleteRangeRequest, StatusRequest, alarm_request::AlarmAction,
-};
+use etcd::wire::etcdserverpb::{CompactionRequest, DefragmentRequest, DeleteRangeRequest, StatusRequest};
 use tonic::Code;
 
 use crate::{
     harness::{Clients, eventually, ours, reference},
-    member::{Member, NO_SPACE, Told},
-    quota::disarm,
+    member::{Member, NO_SPACE, Told, disarm, has_alarm},
+    volume::Volume,
 };
-
-/// A tmpfs, or an ext4 in a file, gone when dropped.
-struct Volume {
-    place: tempfile::TempDir,
-    _image: Option<tempfile::NamedTempFile>,
-}
-
-/// Runs a program; false, with the reason printed, where that cannot be done.
-fn may(program: &str, words: &[&OsStr]) -> bool {
-    match Command::new(program).args(words).output() {
-        Ok(done) if done.status.success() => true,
-        Ok(done) => {
-            println!("skipped: {program} {words:?}: {}", String::from_utf8_lossy(&done.stderr).trim());
-            false
-        }
-        Err(error) => {
-            println!("skipped: {program} cannot be run: {error}");
-            false
-        }
-    }
-}
-
-impl Volume {
-    /// A tmpfs. `None` where nothing can be mounted.
-    fn of(megabytes: u64) -> Option<Volume> {
-        let place = tempfile::tempdir().expect("a directory");
-        let size = format!("size={megabytes}m");
-        let words = ["-t", "tmpfs", "-o", &size, "tmpfs"].map(OsStr::new);
-        let is_mounted = may("mount", &[&words[..], &[place.path().as_os_str()]].concat());
-        is_mounted.then_some(Volume { place, _image: None })
-    }
-
-    /// An ext4: unlike a tmpfs it gives a file that asks for too much all that is left.
-    fn ext4(megabytes: u64) -> Option<Volume> {
-        let (place, image) = (tempfile::tempdir().expect("a directory"), tempfile::NamedTempFile::new().expect("a file"));
-        image.as_file().set_len(megabytes << 20).expect("a sparse file");
-        let path = image.path().as_os_str();
-        let is_mounted = may("mkfs.ext4", &["-q".as_ref(), "-m0".as_ref(), path])
-            && may("mount", &["-o".as_ref(), "loop".as_ref(), path, place.path().as_os_str()]);
-        is_mounted.then_some(Volume { place, _image: Some(image) })
-    }
-
-    fn path(&self) -> &Path {
-        self.place.path()
-    }
-
-    fn free(&self) -> u64 {
-        let stat = rustix::fs::statvfs(self.path()).expect("the volume is there");
-        stat.f_bavail * stat.f_frsize
-    }
-
-    /// Somebody else's file takes all that is left.
-    fn fill(&self) -> PathBuf {
-        let path = self.path().join("somebody-elses");
-        let file = File::create(&path).expect("a file");
-        let mut step = 16 << 20;
-        while step >= 4096 {
-            let size = file.metadata().expect("a size").len();
-            if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), size, step).is_err() {
-                step /= 2;
-            }
-        }
-        path
-    }
-
-    fn remount(&self, option: &str) {
-        let done = Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(self.path()).status();
-        assert!(done.is_ok_and(|status| status.success()), "the volume is mounted again with {option}");
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        // Lazily: a server that is being killed may still hold it for a moment.
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
-
-async fn has_alarm(clients: &mut Clients) -> bool {
-    let request = AlarmRequest { action: AlarmAction::Get.into(), ..Default::default() };
-    let alarms = clients.maintenance.alarm(request).await.expect("alarms are told").into_inner().alarms;
-    alarms.iter().any(|alarm| alarm.alarm == i32::from(AlarmType::Nospace))
-}
 
 /// Writers at once, each until it is refused.
 async fn fill_by_writing(member: &Member, round: &str, value: &Bytes) -> Told {

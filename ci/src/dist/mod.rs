@@ -3,35 +3,42 @@
 //! ```text
 //!   programs of the row --+--> etcd-v3.7.1-linux-amd64.tar.gz     etcd's layout: programs, four readmes, Documentation/
 //!   dist/docs           --+--> etcd-v3.7.1-linux-amd64.cdx.json   what is inside
-//!   help of the host's  --+--> etcd_3.7.1_amd64.deb ..            the same with unit, user, pages and completions
-//!   programs                   SHA256SUMS                         over all of them
+//!   help of the host's  --+--> etcd_3.7.1_amd64.deb ..            the same with unit and user
+//!   programs              |
+//!   commit and crates   --+--> etcd-v3.7.1-src.tar.gz             builds without a network
+//!                              SHA256SUMS                         over all of them
+//!                              manifests/                         Homebrew, Scoop, winget, Nix, from the sums
 //! ```
 //!
 //! One commit makes the same bytes twice: entries are sorted, dates are the commit's, paths of the machine are mapped away.
 //! Pages and completions are written by programs of the machine that builds, never by running foreign ones.
 
 pub mod archive;
+mod elf;
+mod host;
 mod image;
+mod manifests;
 mod manual;
 mod materials;
 mod packages;
-pub mod sums;
+mod source;
+mod sums;
 mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::matrix::{Format, Matrix, Route, Row};
-use crate::programs::{PACKAGE, Scope};
+use crate::programs::Scope;
 use crate::run::release;
-use crate::shell::Step;
-use crate::{build, digest, git, place, setup};
+use crate::{build, digest, git, place, route};
 use archive::Entry;
+use elf::Needs;
+use host::Host;
 
-pub use verify::verify;
+pub use verify::{Floor, verify};
 
 /// Documents of every archive, by their names there.
 const DOCUMENTS: [(&str, &str); 6] = [
@@ -42,7 +49,6 @@ const DOCUMENTS: [(&str, &str); 6] = [
     ("Documentation/README.md", "dist/docs/Documentation.md"),
     ("Documentation/platforms.md", "platforms/README.md"),
 ];
-const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
 
 /// `etcd-v3.7.1-linux-amd64`; clients alone have a name of their own, so that nobody takes them for everything.
 fn stem(row: &Row, scope: &Scope, release: &str) -> String {
@@ -55,30 +61,60 @@ pub fn folder() -> PathBuf {
     place::target().join("dist")
 }
 
+/// `all` is every row and the source; `source` is that alone.
 pub fn dist(which: &str, route: Option<Route>, scope: &Scope) -> Result<()> {
     let matrix = Matrix::load(&place::checkout())?;
-    let rows: Vec<&Row> = if which == "all" { matrix.rows.iter().collect() } else { vec![matrix.row(which)?] };
-    ensure!(!git::is_dirty()? || which != "all", "sources differ from the commit: what is given out is a commit");
-    let host = Host::build(scope)?;
+    let mut rows: Vec<&Row> = match which {
+        "all" => matrix.rows.iter().collect(),
+        "source" => Vec::new(),
+        name => vec![matrix.row(name)?],
+    };
+    let is_source_wanted = matches!(which, "all" | "source");
+    ensure!(!git::is_dirty()? || !is_source_wanted, "sources differ from the commit: what is given out is a commit");
+    fs::create_dir_all(folder())?;
     let mut failed = Vec::new();
+    // The machine's own row comes first: its programs write the pages of all others.
+    rows.sort_by_key(|row| !route::is_this_machine(row));
+    let mut host = None;
     for row in rows {
-        if let Err(error) = one(row, route, scope, &host) {
+        if let Err(error) = one(row, route, scope, &mut host) {
             println!("error: {}: {error:#}", row.name());
             failed.push(row.name());
         }
+    }
+    if is_source_wanted && let Err(error) = source::write(&folder()) {
+        println!("error: the source: {error:#}");
+        failed.push("source");
     }
     sums::write(&folder())?;
     println!("{}", folder().join(sums::NAME).display());
     if failed.is_empty() { Ok(()) } else { bail!("not made: {}", failed.join(", ")) }
 }
 
-fn one(row: &Row, route: Option<Route>, scope: &Scope, host: &Host) -> Result<()> {
-    let recipe = build::build(row, route, scope)?;
+/// `SHA256SUMS` over a folder, and with the address that its files are to be found at, what package managers make of it.
+pub fn sums(folder: &Path, address: Option<&str>) -> Result<()> {
+    sums::write(folder)?;
+    address.map_or(Ok(()), |address| manifests::write(&Matrix::load(&place::checkout())?, folder, address))
+}
+
+/// What is given out keeps the floor of its row, and a machine's own compiler links its own libc: zig comes first where it is.
+fn route_for(row: &Row, asked: Option<Route>) -> Option<Route> {
+    let has_zig = row.routes.get_ref().contains(&Route::Zig) && route::is_here(row, Route::Zig);
+    asked.or_else(|| has_zig.then_some(Route::Zig).filter(|_| row.floor.starts_with("glibc")))
+}
+
+fn one(row: &Row, route: Option<Route>, scope: &Scope, host: &mut Option<Host>) -> Result<()> {
+    let recipe = build::build(row, route_for(row, route), scope)?;
+    let host = match host {
+        Some(host) => host,
+        None if route::is_this_machine(row) => host.insert(Host::of(recipe.programs(), scope)?),
+        None => host.insert(Host::build(scope)?),
+    };
     let (release, seconds, output) = (release()?, git::time_of("HEAD")?, folder());
-    fs::create_dir_all(&output)?;
     let programs = programs(row, scope, &recipe.programs())?;
+    let needs = needs(&programs)?;
     let stem = stem(row, scope, &release);
-    let entries = layout(&stem, &programs)?;
+    let entries = layout(&stem, &programs, host.papers())?;
     let bytes = match row.archive {
         Format::TarGz => archive::gzip(&archive::tar(&entries, seconds)?)?,
         Format::Zip => archive::zip(&entries, seconds)?,
@@ -86,10 +122,9 @@ fn one(row: &Row, route: Option<Route>, scope: &Scope, host: &Host) -> Result<()
     write(&output.join(format!("{stem}.{}", row.archive.ending())), &bytes)?;
     write(&output.join(format!("{stem}.cdx.json")), materials::bill(row.triple(), scope, &release, seconds)?.as_bytes())?;
     if row.os == "linux" {
-        let stage = host.stage(row, &programs, &release, seconds)?;
-        let names: Vec<String> = scope.names();
-        let stage =
-            packages::Stage { folder: &stage, programs: &names, has_server: scope.is_whole, release: &release, floor: &row.floor, seconds };
+        let (stage, names) = (host.stage(row, &programs)?, scope.names());
+        let (has_server, is_wide) = (scope.is_whole, *row.pointer.get_ref() == 64);
+        let stage = packages::Stage { folder: &stage, programs: &names, has_server, release: &release, needs: &needs, is_wide, seconds };
         packages::write(row, &stage, &output)?;
     }
     if row.triple().contains("musl") && scope.is_whole {
@@ -98,6 +133,14 @@ fn one(row: &Row, route: Option<Route>, scope: &Scope, host: &Host) -> Result<()
         write(&output.join(format!("{stem}.rootfs.tar")), &image::root(&programs, seconds)?)?;
     }
     Ok(())
+}
+
+/// What all programs together ask of the system.
+fn needs(programs: &[Entry]) -> Result<Needs> {
+    programs.iter().try_fold(Needs::default(), |needs, program| {
+        let own = Needs::of(&program.bytes).with_context(|| program.path.clone())?;
+        Ok(needs.join(own.unwrap_or_default()))
+    })
 }
 
 fn programs(row: &Row, scope: &Scope, folder: &Path) -> Result<Vec<Entry>> {
@@ -109,14 +152,15 @@ fn programs(row: &Row, scope: &Scope, folder: &Path) -> Result<Vec<Entry>> {
     scope.names().iter().map(read).collect()
 }
 
-/// etcd's layout: one folder named like the archive.
-fn layout(stem: &str, programs: &[Entry]) -> Result<Vec<Entry>> {
+/// etcd's layout: one folder named like the archive. Manual pages and completions lie among the documents.
+fn layout(stem: &str, programs: &[Entry], papers: &[Entry]) -> Result<Vec<Entry>> {
     let checkout = place::checkout();
     let mut entries: Vec<Entry> = programs.iter().map(|entry| Entry { path: format!("{stem}/{}", entry.path), ..entry.clone() }).collect();
     for (name, source) in DOCUMENTS {
         let text = fs::read(checkout.join(source)).with_context(|| format!("failed to read {source}"))?;
         entries.push(Entry::text(format!("{stem}/{name}"), text));
     }
+    entries.extend(papers.iter().map(|paper| Entry { path: format!("{stem}/Documentation/{}", paper.path), ..paper.clone() }));
     entries.push(Entry::text(format!("{stem}/LICENSE"), fs::read(checkout.join("LICENSE"))?));
     Ok(entries)
 }
@@ -133,66 +177,24 @@ fn day(seconds: u64, with_time: bool) -> String {
     if with_time { format!("{date}T{:02}:{:02}:{:02}Z", at.hour(), at.minute(), at.second()) } else { date }
 }
 
-/// Programs of this machine, which write the pages and completions of all rows.
-struct Host {
-    folder: PathBuf,
-    programs: Vec<String>,
-}
-
-impl Host {
-    fn build(scope: &Scope) -> Result<Host> {
-        let step = Step::cargo().args(["build", "--locked", "--package", PACKAGE]).args(scope.features());
-        let step = scope.names().iter().fold(step, |step, name| step.args(["--bin", name])).var("CARGO_TARGET_DIR", place::target());
-        let step = if scope.is_whole { setup::setup(setup::Purpose::Build)?.given_to(step) } else { step };
-        step.run(&place::checkout())?;
-        Ok(Host { folder: place::target().join("debug"), programs: scope.names() })
-    }
-
-    /// A folder with everything that a package takes besides `dist/`.
-    fn stage(&self, row: &Row, programs: &[Entry], release: &str, seconds: u64) -> Result<PathBuf> {
-        let stage = place::row_target(row.name()).join("stage");
-        let _ = fs::remove_dir_all(&stage);
-        for name in ["bin", "man", "completions"] {
-            fs::create_dir_all(stage.join(name))?;
-        }
-        for program in programs {
-            fs::write(stage.join("bin").join(&program.path), &program.bytes)?;
-        }
-        for program in &self.programs {
-            let mut help = |words: &[String]| self.says(program, words);
-            let page = manual::page(program, release, &day(seconds, false), &mut help)?;
-            fs::write(stage.join(format!("man/{program}.1.gz")), archive::gzip(page.as_bytes())?)?;
-        }
-        for shell in SHELLS {
-            let script = self.run("etcdctl", &["completion".to_owned(), shell.to_owned()])?;
-            fs::write(stage.join(format!("completions/etcdctl.{shell}")), script)?;
-        }
-        Ok(stage)
-    }
-
-    fn says(&self, program: &str, words: &[String]) -> Result<String> {
-        self.run(program, &[words, &["--help".to_owned()]].concat())
-    }
-
-    fn run(&self, program: &str, words: &[String]) -> Result<String> {
-        let step = Step::new(self.folder.join(format!("{program}{}", std::env::consts::EXE_SUFFIX))).args(words);
-        let done = step.output_within(&self.folder, Duration::from_secs(60))?;
-        ensure!(done.status.success(), "`{}` failed: {}", step.line(), String::from_utf8_lossy(&done.stderr).trim());
-        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_archive_has_etcds_layout() {
-        let entries = layout("etcd-v3.7.1-linux-amd64", &[Entry::program("etcd", vec![1])]).unwrap();
+        let entries = layout("etcd-v3.7.1-linux-amd64", &[Entry::program("etcd", vec![1])], &[Entry::text("man/etcd.1", "x")]).unwrap();
         let paths: Vec<&str> = entries.iter().map(|entry| entry.path.strip_prefix("etcd-v3.7.1-linux-amd64/").unwrap()).collect();
-        for wanted in
-            ["etcd", "README.md", "README-etcdctl.md", "README-etcdutl.md", "READMEv2-etcdctl.md", "Documentation/README.md", "LICENSE"]
-        {
+        for wanted in [
+            "etcd",
+            "README.md",
+            "README-etcdctl.md",
+            "README-etcdutl.md",
+            "READMEv2-etcdctl.md",
+            "Documentation/README.md",
+            "Documentation/man/etcd.1",
+            "LICENSE",
+        ] {
             assert!(paths.contains(&wanted), "{wanted}");
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Facts, took};
-use crate::matrix::{Row, Suite};
+use crate::matrix::{Row, Skip, Suite};
 use crate::results::Run;
 use crate::results::proof::{Proof, Standing};
 
@@ -42,7 +42,7 @@ fn tiles(facts: &Facts) -> String {
 }
 
 fn matrix(facts: &Facts) -> String {
-    let mut text = String::from("<div class=\"scroll\"><table>\n<thead><tr><th>platform</th><th>declared</th><th>proven</th>");
+    let mut text = String::from("<div class=\"scroll matrix\"><table>\n<thead><tr><th>platform</th><th>declared</th><th>proven</th>");
     Suite::ALL.iter().for_each(|suite| text.push_str(&format!("<th>{}</th>", suite.word())));
     text.push_str("<th>needs</th></tr></thead>\n<tbody>\n");
     for row in &facts.matrix.rows {
@@ -61,10 +61,14 @@ fn matrix(facts: &Facts) -> String {
         for (suite, standing) in &proof.suites {
             text.push_str(&cell(row, *suite, standing, &facts.runs));
         }
-        let _ = writeln!(text, "<td>{}<small>{}</small></td></tr>", escaped(&row.floor), escaped(&row.cpu));
+        let _ = writeln!(text, "<td class=\"needs\">{}<small>{}</small></td></tr>", escaped(&row.floor), escaped(&row.cpu));
     }
-    text + "</tbody></table></div>\n"
+    text + "</tbody></table></div>\n" + LEGEND
 }
+
+const LEGEND: &str = "<p class=\"legend\"><span class=\"cell pass\">12</span> tests passed <span class=\"cell fail\">1 failed</span> the newest run is red \
+     <span class=\"cell skip\">owed</span> promised, and skipped for a reason below <span class=\"cell\">-</span> not promised. \
+     Hold the pointer over a cell for how long it took, or why it is owed.</p>\n";
 
 fn cell(row: &Row, suite: Suite, standing: &Standing<'_>, runs: &[Run]) -> String {
     let counts = standing.counts();
@@ -140,22 +144,28 @@ fn history(facts: &Facts) -> String {
     text + "</tbody></table></div>\n"
 }
 
+/// Checks of a row that are owed for one reason share a line.
 fn skips(facts: &Facts) -> String {
     let mut text = String::from(
-        "<h2>Promised and not done</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>platform</th><th>check</th><th>why</th><th>who answers</th><th>since</th></tr></thead>\n<tbody>\n",
+        "<h2>Promised and not done</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>platform</th><th>checks</th><th>why</th><th>who answers</th><th>since</th></tr></thead>\n<tbody>\n",
     );
+    let mut is_any = false;
     for row in &facts.matrix.rows {
-        for skip in row.skips.iter().map(toml::Spanned::get_ref) {
-            let (name, why, owner) = (escaped(row.name()), escaped(&skip.reason), escaped(&skip.owner));
+        let mut left: Vec<&Skip> = row.skips.iter().map(toml::Spanned::get_ref).collect();
+        while let Some(first) = left.first().copied() {
+            let is_alike = |skip: &&Skip| (&skip.reason, &skip.owner, &skip.since) == (&first.reason, &first.owner, &first.since);
+            let (alike, others): (Vec<&Skip>, Vec<&Skip>) = left.into_iter().partition(is_alike);
+            let checks: String = alike.iter().map(|skip| format!("<span class=\"check\">{}</span>", skip.check.word())).collect();
+            let (name, why, owner) = (escaped(row.name()), escaped(&first.reason), escaped(&first.owner));
             let _ = writeln!(
                 text,
-                "<tr><th>{name}</th><td>{}</td><td class=\"why\">{why}</td><td>{owner}</td><td>{}</td></tr>",
-                skip.check.word(),
-                escaped(&skip.since)
+                "<tr><th>{name}</th><td class=\"checks\">{checks}</td><td class=\"why\">{why}</td><td>{owner}</td><td>{}</td></tr>",
+                escaped(&first.since)
             );
+            (left, is_any) = (others, true);
         }
     }
-    text + "</tbody></table></div>\n"
+    if is_any { text + "</tbody></table></div>\n" } else { "<h2>Promised and not done</h2>\n<p>Nothing: every promise is kept.</p>\n".to_owned() }
 }
 
 /// Text that is no markup, in an element or in a quoted attribute.

@@ -56,8 +56,11 @@ fn sorted(matrix: &Matrix, filed: Vec<Filed>) -> (Vec<Run>, Vec<String>) {
 
 /// Writes the generated files, or with `is_check` says what does not hold.
 pub fn table(is_check: bool, standing_for: Option<&str>) -> Result<()> {
-    let checkout = place::checkout();
-    let facts = Facts::load(&checkout)?;
+    table_of(&place::checkout(), is_check, standing_for)
+}
+
+fn table_of(checkout: &Path, is_check: bool, standing_for: Option<&str>) -> Result<()> {
+    let facts = Facts::load(checkout)?;
     let generated = [(PAGE, table::page(&facts)), (PROCESSORS, table::processors(&facts.matrix))];
     if !is_check {
         facts.faults.iter().for_each(|fault| println!("warning: {fault}"));
@@ -127,5 +130,9 @@ fn took(millis: u64) -> String {
     crate::shell::seconds(std::time::Duration::from_millis(millis))
 }
 
+#[cfg(test)]
+mod lies;
+#[cfg(test)]
+mod picture;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Planted lies, and the pages that would carry them.
+//! The pages, and what they are made of. Lies that are planted in them: `lies.rs`.
 
 use super::*;
 use crate::matrix::Suite;

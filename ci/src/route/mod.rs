@@ -29,7 +29,7 @@ use crate::{git, place};
 pub use standard::Standard;
 
 /// Seen in every program, in place of a folder of the machine that built it.
-const NO_MACHINE: [(&str, &str); 2] = [("checkout", "/etcd"), ("registry", "/registry")];
+const NO_MACHINE: [(&str, &str); 3] = [("checkout", "/etcd"), ("registry", "/registry"), ("target", "/target")];
 
 pub struct Recipe {
     pub row: Row,
@@ -104,7 +104,12 @@ impl Recipe {
 
     fn flags(&mut self, mut rustflags: Vec<String>) {
         for (what, shown) in NO_MACHINE {
-            let folder = if what == "checkout" { place::checkout() } else { registry() };
+            // The last that fits counts, and a target directory may lie in the checkout.
+            let folder = match what {
+                "checkout" => place::checkout(),
+                "registry" => registry(),
+                _ => place::target(),
+            };
             rustflags.push(format!("--remap-path-prefix={}={shown}", folder.display()));
         }
         self.set_cargo("RUSTFLAGS", rustflags.join(" "));

@@ -1,43 +1,77 @@
-//! Takes an archive as a person would: checks its sum, unpacks it somewhere empty, and starts what is in it.
+//! An archive for people: complete, no younger than its row promises, and its README's walk passes with it alone.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::archive::{self, Entry};
-use super::{DOCUMENTS, sums};
+use super::super::DOCUMENTS;
+use super::super::archive::{self, Entry};
+use super::super::elf::{Needs, numbers};
+use super::{Floor, walk};
 use crate::matrix::{Matrix, Row, RunnerKind};
 use crate::programs::Scope;
 use crate::results::Hashed;
 use crate::run::release;
 use crate::runner::Runner;
-use crate::{build, digest, place, route};
+use crate::{build, place, route};
 
-pub fn verify(path: &Path) -> Result<()> {
-    let matrix = Matrix::load(&place::checkout())?;
+pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Result<()> {
     let name = path.file_name().context("an archive has a name")?.to_string_lossy().into_owned();
-    let (row, is_whole) = row_of(&matrix, &name)?;
+    let (row, is_whole) = row_of(matrix, &name)?;
     let scope = Scope::of(!is_whole)?;
-    let sha256 = digest::of_file(path)?;
-    sums::check(path, &sha256)?;
     let entries = archive::read(path)?;
     let stem = name.trim_end_matches(&format!(".{}", row.archive.ending())).to_owned();
     check_layout(&stem, row, &scope, &entries)?;
-    println!("{name}: {} files, {sha256}", entries.len());
-
-    if let Err(reason) = Runner::of(row) {
-        ensure!(row.runner.kind == RunnerKind::None, "{reason:#}");
-        println!("{name}: complete, but not started: {reason:#}");
-        return Ok(());
+    println!("{name}: {} files", entries.len());
+    let needs = super::super::needs(&programs(&stem, row, &scope, &entries))?;
+    if let Some(version) = needs.highest("GLIBC_") {
+        println!("{name}: needs glibc {version}, promised is {}", row.floor);
     }
+    match floor_fault(row, &needs) {
+        Some(fault) if floor == Floor::Promised => bail!("{fault}; --any-floor verifies it for this machine alone"),
+        Some(fault) => println!("warning: {fault}"),
+        None => {}
+    }
+
+    let runner = match Runner::of(row) {
+        Ok(runner) => runner,
+        Err(reason) => {
+            ensure!(row.runner.kind == RunnerKind::None, "{reason:#}");
+            println!("{name}: complete, but not started: {reason:#}");
+            return Ok(());
+        }
+    };
     let folder = place::row_target(row.name()).join("verified");
     let _ = fs::remove_dir_all(&folder);
     unpack(&folder, &entries)?;
+    if is_whole {
+        let readme = fs::read_to_string(folder.join(&stem).join("README.md"))?;
+        let lines = walk::walk(&readme, &folder.join(&stem), row, &runner)?;
+        println!("\n{name}: the {lines} lines of its README's walk pass");
+    }
     let route = row.routes.get_ref().iter().copied().find(|route| route::is_here(row, *route)).unwrap_or(row.routes.get_ref()[0]);
     let started = build::start(row, route, &scope, &folder.join(&stem), Some(Hashed { name, sha256 }));
     let _ = fs::remove_dir_all(&folder);
     started
+}
+
+fn programs(stem: &str, row: &Row, scope: &Scope, entries: &[Entry]) -> Vec<Entry> {
+    let names: Vec<String> = scope.names().iter().map(|name| format!("{stem}/{}", row.executable(name))).collect();
+    entries.iter().filter(|entry| names.contains(&entry.path)).cloned().collect()
+}
+
+/// Whether the programs ask for more than the row promises: `glibc 2.28, linux 4.18`, or `static` for nothing at all.
+fn floor_fault(row: &Row, needs: &Needs) -> Option<String> {
+    let promised = row.floor.split(',').next().unwrap_or_default();
+    if promised == "static" {
+        let library = needs.libraries.keys().next()?;
+        return Some(format!("{} promises static programs, and one needs {library}", row.name()));
+    }
+    let (promised, needed) = (promised.strip_prefix("glibc ")?, needs.highest("GLIBC_")?);
+    (numbers(&needed) > numbers(promised)).then(|| {
+        format!("{} promises to run with glibc {promised}, and its programs need {needed}: the route zig keeps the floor", row.name())
+    })
 }
 
 /// The row that an archive is for, by its name, and whether it holds all programs.
@@ -121,6 +155,20 @@ mod tests {
         entries.last_mut().unwrap().is_executable = true;
         entries.push(Entry::text("elsewhere/a", "b"));
         assert_eq!(said(&entries), "elsewhere/a is outside of the archive's one folder");
+    }
+
+    #[test]
+    fn programs_that_need_more_than_the_row_promises_are_found() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let needs = |version: &str| Needs { libraries: [("libc.so.6".into(), [format!("GLIBC_{version}")].into())].into() };
+        let fault = |name: &str, needs: &Needs| floor_fault(matrix.row(name).unwrap(), needs).unwrap_or_default();
+        assert_eq!(fault("linux-amd64", &needs("2.28")), "");
+        assert!(
+            fault("linux-amd64", &needs("2.34")).starts_with("linux-amd64 promises to run with glibc 2.28, and its programs need 2.34")
+        );
+        assert_eq!(fault("linux-amd64-musl", &Needs::default()), "");
+        assert!(fault("linux-amd64-musl", &needs("2.4")).contains("promises static programs, and one needs libc.so.6"));
+        assert_eq!(fault("darwin-arm64", &Needs::default()), "");
     }
 
     #[test]
