@@ -36,9 +36,15 @@ pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty()).map_or_else(|| cache().join("target"), PathBuf::from)
 }
 
-/// What is built for a row: apart from the day's work, because its flags differ.
+/// Cargo's target directory for the rows: apart from the day's work, because their flags differ, and one for all of them, because
+/// each has its own triple there and what runs on this machine while they are built is the same.
+pub fn rows_target() -> PathBuf {
+    target().join("rows")
+}
+
+/// What is made of a row besides.
 pub fn row_target(row: &str) -> PathBuf {
-    target().join("rows").join(row)
+    rows_target().join(row)
 }
 
 /// Programs that were brought from a package registry.
