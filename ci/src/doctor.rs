@@ -65,12 +65,15 @@ fn needs(rows: &[&Row]) -> Vec<Need> {
     for row in rows {
         needs.extend(of_row(row));
     }
+    told_once(needs)
+}
+
+fn told_once(needs: Vec<Need>) -> Vec<Need> {
     let mut told: Vec<Need> = Vec::new();
     for need in needs {
         match told.iter_mut().find(|earlier| earlier.what == need.what) {
-            Some(earlier) if earlier.why != need.why && !earlier.why.contains(&need.why) => {
-                earlier.why = format!("{}, {}", earlier.why, need.why)
-            }
+            // Whole words: linux-arm is the beginning of linux-arm64.
+            Some(earlier) if earlier.why.split(", ").all(|why| why != need.why) => earlier.why = format!("{}, {}", earlier.why, need.why),
             Some(_) => {}
             None => told.push(need),
         }
@@ -176,6 +179,13 @@ mod tests {
                 assert!(!need.what.is_empty() && !need.brought_by.is_empty(), "{}: {}", row.name(), need.what);
             }
         }
+    }
+
+    #[test]
+    fn a_need_names_every_row_that_has_it() {
+        let need = |why: &str| Need { what: "zig".into(), why: why.into(), is_here: true, brought_by: Vec::new() };
+        let told = told_once(["linux-arm64", "linux-arm", "linux-arm64"].map(need).into());
+        assert_eq!(told.iter().map(|need| need.why.as_str()).collect::<Vec<_>>(), ["linux-arm64, linux-arm"]);
     }
 
     #[test]

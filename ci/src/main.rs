@@ -53,8 +53,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what building and testing need and build RocksDB once for every checkout
-    Setup,
+    /// Install what building and testing need and build RocksDB once for every checkout; or RocksDB for one platform
+    Setup {
+        /// A row of platforms/matrix.toml: only its RocksDB
+        row: Option<String>,
+        /// In place of the first route that works on this machine
+        #[arg(long, requires = "row")]
+        route: Option<Route>,
+    },
     /// Install what is missing and pass every check and test; or one suite of a platform
     Test {
         /// A row of platforms/matrix.toml: run one suite of it and file the result
@@ -89,6 +95,12 @@ enum Command {
     },
     /// Build the programs of a platform for release
     Build {
+        row: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Check that the product and its tests compile for a platform: no C++, nothing is linked
+    Check {
         row: String,
         #[command(flatten)]
         how: How,
@@ -179,7 +191,14 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Setup => setup::setup(setup::Purpose::Tests).map(|archive| println!("rocksdb: {}", archive.folder.display())),
+        Command::Setup { row, route } => {
+            let archive = match row {
+                Some(row) => setup::row(matrix()?.row(&row)?, route)?,
+                None => setup::setup(setup::Purpose::Tests)?,
+            };
+            println!("rocksdb: {}", archive.folder.display());
+            Ok(())
+        }
         Command::Test { row: Some(row), suite: Some(suite), partition, how, .. } => {
             suites::test(matrix()?.row(&row)?, suite, how.route, &how.scope()?, partition)
         }
@@ -188,6 +207,7 @@ fn run(command: Command) -> Result<()> {
         Command::Doctor { row, fix } => doctor::doctor(row.as_deref(), fix),
         Command::Plan { changed_since } => plan::plan(changed_since.as_deref()),
         Command::Build { row, how } => build::build(matrix()?.row(&row)?, how.route, &how.scope()?).map(drop),
+        Command::Check { row, how } => build::check(matrix()?.row(&row)?, how.route, &how.scope()?),
         Command::Dist { row, how } => dist::dist(&row, how.route, &how.scope()?),
         Command::Sums { folder, address } => dist::sums(&folder, address.as_deref()),
         Command::Verify { file, any_floor } => dist::verify(&file, if any_floor { dist::Floor::Any } else { dist::Floor::Promised }),

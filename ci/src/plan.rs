@@ -6,6 +6,8 @@
 //!
 //! Without `--changed-since` every row with a job is there with all its suites: a night, or a release.
 
+use std::io::{ErrorKind, Write};
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -72,8 +74,15 @@ pub fn plan(changed_since: Option<&str>) -> Result<()> {
     let matrix = Matrix::load(&place::checkout())?;
     let changed = changed_since.map(git::changed_since).transpose()?;
     let plan = Plan { include: jobs(&matrix, changed.as_deref()) };
-    println!("{}", serde_json::to_string(&plan)?);
-    Ok(())
+    print(&mut std::io::stdout().lock(), &plan)
+}
+
+/// One line. Who reads it may stop reading, `head` for one: that is no fault of the plan.
+fn print(out: &mut impl Write, plan: &Plan) -> Result<()> {
+    match writeln!(out, "{}", serde_json::to_string(plan)?) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn jobs(matrix: &Matrix, changed: Option<&[String]>) -> Vec<Job> {
@@ -141,6 +150,22 @@ mod tests {
             assert_eq!(planned(Some(&["src/mvcc/mod.rs", path])).len(), with_job, "{path}");
         }
         assert_eq!(planned(None).len(), with_job);
+    }
+
+    #[test]
+    fn a_reader_that_stops_reading_is_no_failure_and_a_full_disk_is_one() {
+        struct Ends(ErrorKind);
+        impl Write for Ends {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let plan = Plan { include: planned(None) };
+        print(&mut Ends(ErrorKind::BrokenPipe), &plan).unwrap();
+        print(&mut Ends(ErrorKind::StorageFull), &plan).unwrap_err();
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One optimised `librocksdb.a` for every build on this machine.
 //!
 //! ```text
-//!   librocksdb-sys' own sources --cargo build --release--> rocksdb-build/.../librocksdb.a
+//!   librocksdb-sys' own sources --cargo build --release--> rocksdb-build-<hash>/.../librocksdb.a
 //!                                                               | copied, checked, renamed
 //!                                                               v
 //!                                              rocksdb/<hash of what it is made of>/librocksdb.a
@@ -9,7 +9,8 @@
 //!
 //! RocksDB is a quarter of an hour of C++ on two cores and does not depend on the Rust profile, so all profiles link this one
 //! (`ROCKSDB_LIB_DIR`, `ROCKSDB_STATIC`). The folder's name is a hash of everything that decides its bytes: another version,
-//! feature, compiler, flag or target is another folder, for the machine itself and for each row of the matrix. A folder that exists is whole, because it was renamed into place.
+//! feature, compiler, flag or target is another folder, for the machine itself and for each row of the matrix. A folder that exists
+//! is whole, because it was renamed into place. Archives of different names may be made at the same time.
 
 use std::env;
 use std::ffi::OsString;
@@ -67,15 +68,17 @@ pub fn archive_for(recipe: &Recipe) -> Result<Archive> {
 }
 
 fn shelved(package: &Package, made_of: &str, recipe: Option<&Recipe>) -> Result<Archive> {
-    let shelf = place::cache().join("rocksdb");
-    let folder = shelf.join(format!("{:016x}", hash(made_of.as_bytes())));
+    let name = format!("{:016x}", hash(made_of.as_bytes()));
+    let folder = place::cache().join("rocksdb").join(&name);
     if check(&folder.join(NAME)).is_ok() {
         return Ok(Archive { folder });
     }
-    let _held = place::hold(&shelf, "RocksDB")?;
+    let workshop = place::cache().join(format!("rocksdb-build-{name}"));
+    let _held = place::hold(&workshop, "RocksDB")?;
     if check(&folder.join(NAME)).is_err() {
-        build(package, made_of, &folder, recipe)?;
+        build(package, made_of, &folder, &workshop, recipe)?;
     }
+    let _ = fs::remove_dir_all(&workshop);
     Ok(Archive { folder })
 }
 
@@ -84,14 +87,13 @@ pub fn compiler() -> OsString {
     env::var_os("CXX").filter(|name| !name.is_empty()).unwrap_or_else(|| "c++".into())
 }
 
-fn build(package: &Package, made_of: &str, folder: &Path, recipe: Option<&Recipe>) -> Result<()> {
-    let workshop = place::cache().join("rocksdb-build");
-    let products = recipe.map_or_else(|| workshop.clone(), |recipe| workshop.join(recipe.row.triple()));
+fn build(package: &Package, made_of: &str, folder: &Path, workshop: &Path, recipe: Option<&Recipe>) -> Result<()> {
+    let products = recipe.map_or_else(|| workshop.to_path_buf(), |recipe| workshop.join(recipe.row.triple()));
     let start = Instant::now();
     let files = package.source_files();
     println!("rocksdb: compiling {files} files of C++, once for every later build (a quarter of an hour on two cores)");
     let step = recipe.map_or_else(|| Step::cargo().args(["build", "--locked"]), |recipe| recipe.cargo(&["build"]));
-    let step = step.args(["--release", "--quiet", "--package", "librocksdb-sys", "--target-dir"]).args([&workshop]);
+    let step = step.args(["--release", "--quiet", "--package", "librocksdb-sys", "--target-dir"]).args([workshop]);
     let step = step.var("CARGO_PROFILE_RELEASE_DEBUG", "false");
     println!("$ {}", step.line());
     let mut command = step.command(&place::checkout());
@@ -121,7 +123,6 @@ fn build(package: &Package, made_of: &str, folder: &Path, recipe: Option<&Recipe
     fs::write(staged.join("made-of.txt"), made_of)?;
     let _ = fs::remove_dir_all(folder);
     fs::rename(&staged, folder).with_context(|| format!("failed to put {} in place", folder.display()))?;
-    let _ = fs::remove_dir_all(&workshop);
     println!("rocksdb: {} after {}", folder.display(), seconds(start.elapsed()));
     Ok(())
 }

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use crate::matrix::{Route, Row};
 use crate::place;
 use crate::rocksdb::{self, Archive};
+use crate::route::Recipe;
 use crate::shell::Step;
 
 /// A tool, how it is recognised, and the package that brings it.
@@ -55,6 +57,11 @@ pub fn setup(purpose: Purpose) -> Result<Archive> {
     tools(purpose)?;
     components();
     rocksdb::archive()
+}
+
+/// RocksDB for a row, made ahead: it is what takes the time, and it does not change with the sources of the product.
+pub fn row(row: &Row, route: Option<Route>) -> Result<Archive> {
+    rocksdb::archive_for(&Recipe::new(row, route)?)
 }
 
 /// What this machine lacks for a purpose.

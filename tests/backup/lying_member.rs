@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::pin::Pin;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use etcd::bbolt::{Format, Sizer};
 use etcd::wire::etcdserverpb::{
@@ -16,6 +16,8 @@ use hyper_util::service::TowerToHyperService;
 use sha2::{Digest, Sha256};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
+
+use crate::harness::runner;
 
 type Messages = Vec<Result<SnapshotResponse, Status>>;
 
@@ -76,7 +78,7 @@ async fn save(messages: Messages, path: &Path) -> Output {
         // How the connection ends is the client's affair.
         let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
     });
-    let mut etcdctl = Command::new(env!("CARGO_BIN_EXE_etcdctl"));
+    let mut etcdctl = runner::command(runner::built("etcdctl", env!("CARGO_BIN_EXE_etcdctl")));
     etcdctl.args(["--endpoints", &address, "snapshot", "save"]).arg(path);
     let output = tokio::task::spawn_blocking(move || etcdctl.output().expect("etcdctl runs")).await.expect("etcdctl ends");
     server.abort();

@@ -1,7 +1,6 @@
 //! Random histories, through a backup and back, equal in all that can be asked.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use etcd::bbolt::Format;
 use etcd::state_machine::snapshot::Export;
@@ -9,7 +8,7 @@ use etcd::storage::memory::MemoryEngine;
 use etcd::storage::{Engine, Keyspace};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{self, Server};
+use crate::harness::{self, Server, runner};
 use crate::history::History;
 use crate::oracle::{self, etcdutl, restored, run, status};
 use crate::picture::{Picture, rows, users};
@@ -23,7 +22,7 @@ fn seeds() -> std::ops::Range<u64> {
 
 /// Saves a snapshot with the etcdctl under test.
 fn save(server: &Server, path: &Path) {
-    let mut etcdctl = Command::new(env!("CARGO_BIN_EXE_etcdctl"));
+    let mut etcdctl = runner::command(runner::built("etcdctl", env!("CARGO_BIN_EXE_etcdctl")));
     let said = run(etcdctl.args(["--endpoints", &server.address(), "snapshot", "save"]).arg(path)).expect("it is saved");
     assert_eq!(said, format!("Snapshot saved at {}\nServer version 3.7.0\n", path.display()));
 }

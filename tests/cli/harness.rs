@@ -116,7 +116,7 @@ impl Member {
 
     /// What the server program says of itself.
     pub fn server_version(&self) -> String {
-        let output = Command::new(&self.program).arg("--version").output().expect("the server program starts");
+        let output = runner::command(&self.program).arg("--version").output().expect("the server program starts");
         String::from_utf8(output.stdout).expect("it is text")
     }
 

@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use etcd::bbolt::Database;
@@ -27,7 +26,7 @@ use prost::Message;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::go_dir::{self, put};
-use crate::harness::{self, Clients, Server};
+use crate::harness::{self, Clients, Server, runner};
 
 /// All that a client can see of a member, but for the time that leases have left.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,7 +154,7 @@ async fn wanted(server: &mut Server) -> Picture {
 }
 
 fn export(from: &Path, to: &Path) -> (bool, String) {
-    let done = Command::new(env!("CARGO_BIN_EXE_etcdutl"))
+    let done = runner::command(runner::built("etcdutl", env!("CARGO_BIN_EXE_etcdutl")))
         .args(["export", "--timeout=100ms", "--data-dir"])
         .arg(from)
         .arg("--to")

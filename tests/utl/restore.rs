@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use etcd::wal::{self, RealFileSystem, Record};
 use etcd::wire::etcdserverpb::{HashKvRequest, MemberListRequest, RangeRequest};
 
-use crate::harness::{Clients, Server, free_port, ours as our_server, reference};
+use crate::harness::{Clients, Server, free_port, ours as our_server, reference, runner};
 use crate::snapshot::{History, take};
 use crate::tool::{Ran, ours, real, run};
 
@@ -136,7 +136,7 @@ async fn a_member_of_several_is_restored_and_a_server_says_that_it_cannot_run_it
     let data_dir = dir.path().join("data");
     let cluster = "default=http://localhost:2380,b=http://localhost:2480";
     restore(ours(), &snapshot.file, &data_dir, &["--initial-cluster", cluster]).done();
-    let started = std::process::Command::new(our_server())
+    let started = runner::command(our_server())
         .args(["--data-dir", &data_dir.display().to_string()])
         .args(["--listen-client-urls=http://127.0.0.1:0", "--advertise-client-urls=http://127.0.0.1:0"])
         .args(["--listen-peer-urls=http://127.0.0.1:0"])
@@ -161,7 +161,7 @@ async fn the_log_may_be_elsewhere_and_a_state_without_it_is_no_new_member() {
     server.stop().await;
     // As a crash between the two renames of a restore leaves it.
     std::fs::rename(&wal_dir, dir.path().join("gone")).unwrap();
-    let started = std::process::Command::new(our_server()).arg("--data-dir").arg(server.data_dir()).arg(&flag).output().unwrap();
+    let started = runner::command(our_server()).arg("--data-dir").arg(server.data_dir()).arg(&flag).output().unwrap();
     let log = String::from_utf8_lossy(&started.stderr);
     assert!(!started.status.success() && log.contains("there is no log beside it"), "{log}");
 }

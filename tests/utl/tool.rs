@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::harness::go;
+use crate::harness::{go, runner};
 
 /// How a run ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Ran {
 }
 
 pub fn ours() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_etcdutl"))
+    runner::built("etcdutl", env!("CARGO_BIN_EXE_etcdutl"))
 }
 
 /// Etcd's own, or None if Go is not there and need not be.
@@ -28,7 +28,9 @@ pub fn real() -> Option<PathBuf> {
 }
 
 pub fn run<S: AsRef<OsStr>>(program: PathBuf, args: &[S]) -> Ran {
-    let done = Command::new(&program).args(args).stdin(Stdio::null()).output();
+    // Etcd's own is built by this machine's Go for this machine.
+    let mut command = if program == ours() { runner::command(&program) } else { Command::new(&program) };
+    let done = command.args(args).stdin(Stdio::null()).output();
     let done = done.unwrap_or_else(|error| panic!("cannot run {}: {error}", program.display()));
     let text = |bytes| String::from_utf8(bytes).expect("output is text");
     Ran { code: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }

@@ -1,5 +1,6 @@
 //! Command lines that are wrong, help, and what needs no file.
 
+use crate::harness::runner;
 use crate::tool::{ours, real, run};
 
 #[test]
@@ -140,7 +141,7 @@ fn every_shell_gets_a_completion_script() {
 
 #[test]
 fn nothing_is_read_from_the_environment() {
-    let mut command = std::process::Command::new(ours());
+    let mut command = runner::command(ours());
     let done = command.args(["version"]).envs([("ETCDCTL_WRITE_OUT", "bogus"), ("ETCDUTL_WRITE_OUT", "bogus")]).output().unwrap();
     assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
 }

@@ -142,7 +142,7 @@ fn read_zip(file: File) -> Result<Vec<Entry>> {
         if entry.is_dir() {
             continue;
         }
-        let (path, is_executable) = (entry.name()?.into_owned(), entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0));
+        let (path, is_executable) = (entry.name().to_owned(), entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0));
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
         entries.push(Entry { path, is_executable, bytes });

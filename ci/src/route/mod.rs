@@ -122,7 +122,7 @@ impl Recipe {
         if !self.variables.iter().any(|(name, _)| name == "CARGO_PROFILE_RELEASE_STRIP") {
             self.set("CARGO_PROFILE_RELEASE_STRIP", "symbols");
         }
-        self.set("CARGO_TARGET_DIR", place::row_target(self.row.name()));
+        self.set("CARGO_TARGET_DIR", place::rows_target());
     }
 
     /// A cargo command for the row. `verb` may be of several words.
@@ -137,7 +137,7 @@ impl Recipe {
 
     /// Where a release build leaves the programs.
     pub fn programs(&self) -> PathBuf {
-        place::row_target(self.row.name()).join(self.row.triple()).join("release")
+        place::rows_target().join(self.row.triple()).join("release")
     }
 }
 

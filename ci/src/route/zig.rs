@@ -47,6 +47,8 @@ pub fn prepare(recipe: &mut Recipe, rustflags: &mut Vec<String>) -> Result<()> {
     recipe.set_cargo("LINKER", folder.join("cc"));
     // libc++ of zig goes in with the link itself; the cc crate would name the distribution's libstdc++.
     recipe.set_for_target("CXXSTDLIB", "c++");
+    // The same for RocksDB's crate, which reads this name only, and only where it links an archive.
+    recipe.set("CXXSTDLIB", "c++");
     for (name, value) in &zig.vars {
         recipe.set(name, value);
     }
@@ -57,23 +59,13 @@ pub fn prepare(recipe: &mut Recipe, rustflags: &mut Vec<String>) -> Result<()> {
     if !zig.empty_libraries.is_empty() {
         rustflags.push(format!("-Lnative={}", folder.display()));
     }
-    let headers = library_headers(&recipe.row.os);
     ensure!(is_here(), "zig is missing: `cargo ci doctor {} --fix` brings it", recipe.row.name());
-    if let Some(headers) = headers {
-        recipe.set_for_target("BINDGEN_EXTRA_CLANG_ARGS", format!("-isystem {}", headers.display()));
-    }
+    // RocksDB's C header asks for nothing but the compiler's own headers, and libclang knows none of zig's libc.
+    recipe.set_for_target("BINDGEN_EXTRA_CLANG_ARGS", "-ffreestanding");
     recipe.compiler = folder.join("c++").into();
     recipe.compiler_facts.push(format!("zig target {}", zig.target));
     recipe.compiler_facts.extend(PACKAGES.iter().map(ToString::to_string));
     Ok(())
-}
-
-/// Where zig keeps the headers of a system that libclang knows nothing of.
-fn library_headers(os: &str) -> Option<PathBuf> {
-    let folder = if os == "darwin" { "any-darwin-any" } else { return None };
-    let packages = fs::read_dir(place::tools().join("python/lib")).ok()?;
-    let mut found = packages.flatten().map(|python| python.path().join("site-packages/ziglang/lib/libc/include").join(folder));
-    found.find(|path| path.is_dir())
 }
 
 fn script(path: &Path, text: &str) -> Result<()> {
