@@ -7,14 +7,7 @@
 //! Writes: nothing. Reads: the file three times, at once: for its digest, for its pages, for its keys. Bound: the keys of the store, to
 //! count them.
 
-use std::{
-    collections::HashSet,
-    fs::File,
-    io,
-    ops::ControlFlow,
-    path::Path,
-    thread,
-};
+use std::{collections::HashSet, fs::File, io, ops::ControlFlow, path::Path, thread};
 
 use prost::Message;
 use sha2::{Digest, Sha256};

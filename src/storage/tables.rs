@@ -20,6 +20,9 @@ use super::{BatchLoad, Error, Keyspace, Load};
 /// A new file is begun after so many bytes, as compactions do: one file of gigabytes could only be compacted whole.
 const FILE_BYTES: u64 = 32 << 20;
 
+/// Takes whole files into a family.
+pub(super) type Ingest<'a> = &'a dyn Fn(Family, &IngestExternalFileOptions, Vec<PathBuf>) -> Result<(), Error>;
+
 pub(super) struct TableLoad<'a> {
     pub key: Tables<'a>,
     pub index: Tables<'a>,
@@ -27,8 +30,7 @@ pub(super) struct TableLoad<'a> {
 }
 
 impl TableLoad<'_> {
-    /// `ingest` takes whole files into a family.
-    pub fn finish(mut self, ingest: &dyn Fn(Family, &IngestExternalFileOptions, Vec<PathBuf>) -> Result<(), Error>) -> Result<(), Error> {
+    pub fn finish(mut self, ingest: Ingest<'_>) -> Result<(), Error> {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         for (family, tables) in [(Family::Key, self.key), (Family::Index, self.index)] {
