@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
@@ -84,7 +84,7 @@ fn every_row_is_on_the_picture_and_none_is_blank() {
     }
 }
 
-/// A picture without interlacing, of eight bits a colour, as Chromium writes it.
+/// Pixels of eight bits a colour, as Chromium writes them.
 struct Picture {
     width: usize,
     height: usize,
@@ -95,67 +95,16 @@ struct Picture {
 
 impl Picture {
     fn read(path: &Path) -> Picture {
-        let file = fs::read(path).unwrap();
-        assert_eq!(&file[..8], b"\x89PNG\r\n\x1a\n");
-        let (mut at, mut head, mut packed) = (8, Vec::new(), Vec::new());
-        while at < file.len() {
-            let len = u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) as usize;
-            let data = &file[at + 8..at + 8 + len];
-            match &file[at + 4..at + 8] {
-                b"IHDR" => head = data.to_vec(),
-                b"IDAT" => packed.extend_from_slice(data),
-                _ => {}
-            }
-            at += len + 12;
-        }
-        let number = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().unwrap()) as usize;
-        let (width, height) = (number(0), number(4));
-        let depth = match head[8..13] {
-            [8, 2, 0, 0, 0] => 3,
-            [8, 6, 0, 0, 0] => 4,
-            ref other => panic!("a picture of another kind: {other:?}"),
-        };
-        let mut lines = Vec::new();
-        flate2::read::ZlibDecoder::new(&packed[..]).read_to_end(&mut lines).unwrap();
-        let mut bytes = vec![0; width * height * depth];
-        let len = width * depth;
-        for line in 0..height {
-            let (filter, from) = (lines[line * (len + 1)], &lines[line * (len + 1) + 1..(line + 1) * (len + 1)]);
-            for index in 0..len {
-                let at = line * len + index;
-                let left = if index >= depth { bytes[at - depth] } else { 0 };
-                let up = if line > 0 { bytes[at - len] } else { 0 };
-                let corner = if line > 0 && index >= depth { bytes[at - len - depth] } else { 0 };
-                let guess = match filter {
-                    0 => 0,
-                    1 => left,
-                    2 => up,
-                    3 => ((u16::from(left) + u16::from(up)) / 2) as u8,
-                    4 => nearest(left, up, corner),
-                    other => panic!("no filter of a picture: {other}"),
-                };
-                bytes[at] = from[index].wrapping_add(guess);
-            }
-        }
-        Picture { width, height, depth, bytes }
+        let mut reader = png::Decoder::new(BufReader::new(fs::File::open(path).unwrap())).read_info().unwrap();
+        let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+        let frame = reader.next_frame(&mut bytes).unwrap();
+        assert_eq!(frame.bit_depth, png::BitDepth::Eight);
+        Picture { width: frame.width as usize, height: frame.height as usize, depth: frame.color_type.samples(), bytes }
     }
 
     fn colours(&self, lines: std::ops::Range<usize>) -> usize {
         let len = self.width * self.depth;
         let found: BTreeSet<&[u8]> = self.bytes[lines.start * len..lines.end * len].chunks(self.depth).collect();
         found.len()
-    }
-}
-
-/// Paeth's: whichever of the three is nearest to left + up - corner.
-fn nearest(left: u8, up: u8, corner: u8) -> u8 {
-    let guess = i16::from(left) + i16::from(up) - i16::from(corner);
-    let far = |byte: u8| (guess - i16::from(byte)).abs();
-    if far(left) <= far(up) && far(left) <= far(corner) {
-        left
-    } else if far(up) <= far(corner) {
-        up
-    } else {
-        corner
     }
 }
