@@ -13,14 +13,30 @@ use libfuzzer_sys::fuzz_target;
 mod bbolt;
 
 fuzz_target!(|bytes: &[u8]| {
+    read_raw(bytes);
     let _ = read(bytes);
 });
+
+/// Every page for itself.
+fn read_raw(bytes: &[u8]) {
+    let Ok(raw) = bbolt::Raw::open(bytes) else { return };
+    let pages = bytes.len() as u64 / u64::from(raw.format().page_size);
+    for id in 0..=pages {
+        let Ok(page) = raw.page(id) else { continue };
+        if let Ok(bbolt::Contents::Tree(tree)) = page.contents() {
+            assert!((0..tree.count()).map(|index| tree.key(index).len() + tree.value(index).len()).sum::<usize>() <= bytes.len());
+        }
+    }
+}
 
 fn read(bytes: &[u8]) -> Result<(), bbolt::Error> {
     let database = bbolt::Database::open(bytes)?;
     database.check(&mut |finding| {
         let _ = finding.to_string();
     })?;
+    if let Ok(free) = database.free_pages() {
+        assert!(!free.has(0) && !free.has(1) && !free.has(database.meta().pages), "a page that cannot be free");
+    }
     for name in database.buckets()?.iter().take(20) {
         let Some(bucket) = database.bucket(name)? else { continue };
         let mut visited = 0;

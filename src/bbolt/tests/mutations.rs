@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::super::{ByteOrder, Database, Error, Format, ReadAt};
+use super::super::{ByteOrder, Contents, Database, Error, Format, Raw, ReadAt};
 use super::forge::Forge;
 use super::round_trip::{random, written};
 
@@ -38,6 +38,27 @@ impl ReadAt for Counted<'_> {
     }
 }
 
+/// Reads every page for itself, as one does with a file that cannot be opened.
+fn read_raw(bytes: &[u8]) {
+    let Ok(raw) = Raw::open(bytes) else { return };
+    let pages = bytes.len() as u64 / u64::from(raw.format().page_size);
+    for id in (0..pages + 2).chain([raw.pages(), u64::MAX]) {
+        assert_eq!(raw.bytes(id).is_ok(), id < pages, "page {id} of {pages}");
+        let Ok(page) = raw.page(id) else { continue };
+        assert!(page.size() <= bytes.len() && !page.header.kind().is_empty());
+        match page.contents() {
+            Ok(Contents::Tree(tree)) => {
+                let inside = |index| tree.key(index).len() + tree.value(index).len() + usize::from(tree.bucket_header(index).is_some());
+                let all: usize = (0..tree.count()).map(inside).sum();
+                assert!(tree.used() <= page.size() && all <= page.size() + tree.count(), "page {id}");
+            }
+            Ok(Contents::FreeList(ids)) => assert!(ids.len() * 8 <= page.size(), "page {id}"),
+            Ok(Contents::Meta(_) | Contents::Unknown) => {}
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
 /// Reads a file in every way; true if nothing was wrong with it.
 pub(super) fn read(bytes: &[u8]) -> Result<bool, Error> {
     let source = Counted { bytes, read: Cell::new(0) };
@@ -54,6 +75,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<bool, Error> {
         findings += usize::from(!finding.to_string().is_empty());
     })?;
     pass("the check", 2);
+    let free = database.free_pages();
+    pass("the free pages", 2);
+    let pages = database.meta().pages;
+    assert!(
+        free.is_err() || !free.is_ok_and(|free| [0, 1, pages, u64::MAX].into_iter().any(|id| free.has(id))),
+        "a page that cannot be free"
+    );
+    for root in [2, pages / 2, pages - 1, pages] {
+        database.check_below(root.max(2), &mut |finding| {
+            findings += usize::from(root == database.meta().root && !finding.to_string().is_empty())
+        })?;
+        pass("the check of a part", 2);
+    }
     let names = database.buckets()?;
     pass("the root", 1);
     for name in names.iter().take(20) {
@@ -169,7 +203,11 @@ fn a_damaged_file_is_read_or_refused() {
             mend_metas(&mut bytes, *page_size);
         }
         let began = Instant::now();
-        match std::panic::catch_unwind(|| read(&bytes)) {
+        let reads = || {
+            read_raw(&bytes);
+            read(&bytes)
+        };
+        match std::panic::catch_unwind(reads) {
             Ok(Ok(is_sound)) => read_well += u64::from(is_sound),
             Ok(Err(error)) => refused += u64::from(!error.to_string().is_empty()),
             Err(_) => panic!("again: BBOLT_FUZZ_SEED={seed}"),
