@@ -165,7 +165,11 @@ fn skips(facts: &Facts) -> String {
             (left, is_any) = (others, true);
         }
     }
-    if is_any { text + "</tbody></table></div>\n" } else { "<h2>Promised and not done</h2>\n<p>Nothing: every promise is kept.</p>\n".to_owned() }
+    if is_any {
+        text + "</tbody></table></div>\n"
+    } else {
+        "<h2>Promised and not done</h2>\n<p>Nothing: every promise is kept.</p>\n".to_owned()
+    }
 }
 
 /// Text that is no markup, in an element or in a quoted attribute.
