@@ -52,7 +52,8 @@ const MAINTAINER: &str = "the maintainers of etcd-rs <maintainers@localhost>";
 /// What distributions want to read of a release; the whole story is CHANGELOG.md.
 fn changes(stage: &Stage<'_>) -> Value {
     let note = format!("Release {}: see CHANGELOG.md of the source.", stage.release);
-    json!([{ "semver": stage.release, "date": date(stage.seconds), "packager": MAINTAINER, "changes": [{ "note": note }] }])
+    let debian = json!({ "urgency": "medium", "distributions": ["stable"] });
+    json!([{ "semver": stage.release, "date": date(stage.seconds), "packager": MAINTAINER, "deb": debian, "changes": [{ "note": note }] }])
 }
 
 fn nfpm() -> PathBuf {

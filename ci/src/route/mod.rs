@@ -117,6 +117,8 @@ impl Recipe {
             let flags = self.row.cxxflags.join(" ");
             self.set_for_target("CXXFLAGS", flags);
         }
+        // The allocator's C code names the time it was compiled at; the same one always, since cargo does not compile it per commit.
+        self.set("SOURCE_DATE_EPOCH", "0");
         self.set("CARGO_PROFILE_RELEASE_DEBUG", "false");
         // What is given out has no symbols, as etcd's; a row that cannot strip says so itself.
         if !self.variables.iter().any(|(name, _)| name == "CARGO_PROFILE_RELEASE_STRIP") {

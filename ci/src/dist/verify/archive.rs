@@ -28,7 +28,8 @@ pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Res
     if let Some(version) = needs.highest("GLIBC_") {
         println!("{name}: needs glibc {version}, promised is {}", row.floor);
     }
-    match floor_fault(row, &needs) {
+    let fault = floor_fault(row, &needs);
+    match &fault {
         Some(fault) if floor == Floor::Promised => bail!("{fault}; --any-floor verifies it for this machine alone"),
         Some(fault) => println!("warning: {fault}"),
         None => {}
@@ -51,7 +52,9 @@ pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Res
         println!("\n{name}: the {lines} lines of its README's walk pass");
     }
     let route = row.routes.get_ref().iter().copied().find(|route| route::is_here(row, *route)).unwrap_or(row.routes.get_ref()[0]);
-    let started = build::start(row, route, &scope, &folder.join(&stem), Some(Hashed { name, sha256 }));
+    // The page names an archive that keeps what it promises, and no other.
+    let archive = fault.is_none().then_some(Hashed { name, sha256 });
+    let started = build::start(row, route, &scope, &folder.join(&stem), archive);
     let _ = fs::remove_dir_all(&folder);
     started
 }
