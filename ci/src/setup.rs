@@ -139,6 +139,14 @@ fn has_libclang() -> bool {
     library_folders().iter().any(|folder| holds_libclang(folder))
 }
 
+/// The headers of the compiler itself that belong to libclang. It finds them by itself for targets like this machine, not for windows.
+pub fn compiler_headers() -> Option<PathBuf> {
+    let named = env::var_os("LIBCLANG_PATH").map(PathBuf::from);
+    let named = named.map(|path| if path.is_file() { path.parent().map(Path::to_path_buf).unwrap_or_default() } else { path });
+    let versions = named.into_iter().chain(library_folders()).filter_map(|folder| std::fs::read_dir(folder.join("clang")).ok());
+    versions.flatten().flatten().map(|version| version.path().join("include")).find(|headers| headers.join("stdbool.h").is_file())
+}
+
 /// Where bindgen looks: the system's library folders and those of each LLVM.
 fn library_folders() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/opt/llvm/lib", "/opt/homebrew/opt/llvm/lib"]

@@ -166,9 +166,6 @@ pub struct Gcc {
     #[serde(default)]
     pub suffix: String,
     pub install: Vec<String>,
-    /// For libclang, which has to see the target's headers.
-    #[serde(default)]
-    pub bindgen: Vec<String>,
     #[serde(default)]
     pub rustflags: Vec<String>,
     #[serde(default)]

@@ -25,9 +25,6 @@ pub fn prepare(recipe: &mut Recipe, rustflags: &mut Vec<String>) -> Result<()> {
     recipe.set_for_target("CXX", tool(&gcc, "g++"));
     recipe.set_for_target("AR", tool(&gcc, "ar"));
     recipe.set_cargo("LINKER", tool(&gcc, "gcc"));
-    if !gcc.bindgen.is_empty() {
-        recipe.set_for_target("BINDGEN_EXTRA_CLANG_ARGS", gcc.bindgen.join(" "));
-    }
     for (name, value) in &gcc.vars {
         recipe.set(name, value);
     }

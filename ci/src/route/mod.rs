@@ -64,6 +64,9 @@ impl Recipe {
                 row.name()
             ),
         }
+        if matches!(route, Route::Gcc | Route::Zig) {
+            recipe.bindgen();
+        }
         recipe.standard_library(&mut rustflags)?;
         recipe.flags(rustflags);
         Ok(recipe)
@@ -83,6 +86,13 @@ impl Recipe {
     fn set_for_target(&mut self, name: &str, value: impl Into<OsString>) {
         let word = self.row.triple_word();
         self.set(format!("{name}_{word}"), value);
+    }
+
+    /// What libclang is to know of the target for RocksDB's C header, which asks for three headers of the compiler itself and for
+    /// none of the target's C library.
+    fn bindgen(&mut self) {
+        let headers = crate::setup::compiler_headers().map(|folder| format!(" -isystem {}", folder.display())).unwrap_or_default();
+        self.set_for_target("BINDGEN_EXTRA_CLANG_ARGS", format!("-ffreestanding{headers}"));
     }
 
     fn standard_library(&mut self, rustflags: &mut Vec<String>) -> Result<()> {

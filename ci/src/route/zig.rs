@@ -60,8 +60,6 @@ pub fn prepare(recipe: &mut Recipe, rustflags: &mut Vec<String>) -> Result<()> {
         rustflags.push(format!("-Lnative={}", folder.display()));
     }
     ensure!(is_here(), "zig is missing: `cargo ci doctor {} --fix` brings it", recipe.row.name());
-    // RocksDB's C header asks for nothing but the compiler's own headers, and libclang knows none of zig's libc.
-    recipe.set_for_target("BINDGEN_EXTRA_CLANG_ARGS", "-ffreestanding");
     recipe.compiler = folder.join("c++").into();
     recipe.compiler_facts.push(format!("zig target {}", zig.target));
     recipe.compiler_facts.extend(PACKAGES.iter().map(ToString::to_string));
