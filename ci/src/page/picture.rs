@@ -121,7 +121,7 @@ impl Picture {
         let len = width * depth;
         for line in 0..height {
             let (filter, from) = (lines[line * (len + 1)], &lines[line * (len + 1) + 1..(line + 1) * (len + 1)]);
-            for index in 0..len {
+            for (index, byte) in from.iter().enumerate() {
                 let at = line * len + index;
                 let left = if index >= depth { bytes[at - depth] } else { 0 };
                 let up = if line > 0 { bytes[at - len] } else { 0 };
@@ -134,7 +134,7 @@ impl Picture {
                     4 => nearest(left, up, corner),
                     other => panic!("no filter of a picture: {other}"),
                 };
-                bytes[at] = from[index].wrapping_add(guess);
+                bytes[at] = byte.wrapping_add(guess);
             }
         }
         Picture { width, height, depth, bytes }
