@@ -47,7 +47,9 @@ pub fn build(row: &Row, route: Option<Route>, scope: &Scope) -> Result<Recipe> {
 /// pointers, bytes or system make wrong. It proves nothing, so nothing is filed.
 pub fn check(row: &Row, route: Option<Route>, scope: &Scope) -> Result<()> {
     let recipe = Recipe::new(row, route)?;
-    let step = recipe.cargo(&["check", "--package", crate::programs::PACKAGE, "--lib", "--bins", "--tests"]).args(scope.features());
+    let step = recipe
+        .cargo(&["check", "--package", crate::programs::PACKAGE, "--lib", "--bins", "--tests", "--keep-going"])
+        .args(scope.features());
     // Named and never read: what asks for it is the linker.
     step.var("ROCKSDB_LIB_DIR", recipe.programs()).var("ROCKSDB_STATIC", "1").run(&crate::place::checkout()).map(drop)
 }

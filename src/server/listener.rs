@@ -14,6 +14,7 @@ use super::connection::Services;
 use crate::url::{Scheme, Url};
 
 /// Files that a member needs besides its connections: as many as etcd keeps back, and what the state engine may hold open.
+#[cfg(unix)]
 const RESERVED_FILES: u64 = 150 + 256;
 
 /// A runtime thread with what its connections are served with.
@@ -66,6 +67,10 @@ impl Listener {
         {
             socket.set_reuse_address(true)?;
             socket.set_reuse_port(reuse_port)?;
+        }
+        #[cfg(windows)]
+        if reuse_port {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "port reuse is not supported on Windows"));
         }
         if address.is_ipv6() {
             // As Go does: the unspecified IPv6 address serves IPv4 too.

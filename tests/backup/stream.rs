@@ -37,7 +37,7 @@ pub fn imported(database: Vec<u8>) -> (Arc<MemoryEngine>, Imported) {
 /// Fills a store with values that do not shrink.
 pub async fn fill(clients: &mut Clients, values: usize, bytes: usize) {
     for number in 0..values {
-        let value: Vec<u8> = (0..bytes).map(|_| rand::random()).collect();
+        let value: Vec<u8> = (0..bytes).map(|_| rand::random::<u8>()).collect();
         clients.kv.put(PutRequest { key: format!("big-{number}").into(), value: value.into(), ..Default::default() }).await.expect("a put");
     }
 }

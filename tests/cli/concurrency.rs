@@ -1,6 +1,7 @@
 //! Locks and elections between commands of different processes.
 
 /// The key line that `lock` and `elect` print, without the lease that ends it.
+#[cfg(unix)]
 fn name(line: &str) -> &str {
     let (name, lease) = line.rsplit_once('/').unwrap_or_else(|| panic!("a key is in {line:?}"));
     assert!(!lease.is_empty() && lease.chars().all(|c| c.is_ascii_hexdigit()), "{line}");
