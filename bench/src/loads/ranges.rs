@@ -15,6 +15,8 @@ use crate::server::Server;
 
 const PAGE: usize = 500;
 const CLIENTS: usize = 4;
+/// A page should cost the same however many keys there are: it is measured with these few first.
+const FEW_KEYS: usize = 10_000;
 const LIST_KEYS: usize = 10_000;
 const LIST_VALUE_LEN: usize = 1024;
 /// Puts beside the pages at an older revision: this many clients, each pausing so long after a put.
@@ -43,13 +45,15 @@ fn pages_of(keys: usize, revision: i64) -> impl Iterator<Item = RangeRequest> {
 
 pub async fn pages(bench: Bench, keys: usize, size: &str) -> Result<Vec<Row>> {
     let mut server = bench.start().await?;
-    fill(&server, keys, VALUE_LEN).await?;
     let connections = Connection::open_many(server.address, CLIENTS).await?;
     let seconds = bench.seconds;
     let mut rows = Vec::new();
 
-    let walk = ranger(connections.clone(), pages_of(keys, 0));
-    rows.push(closed_loop(&format!("page of 500 of {size}"), &server, CLIENTS, seconds, walk).await?);
+    for (keys, of) in [(FEW_KEYS, format!("the first 10k of {size}")), (keys, size.to_owned())] {
+        fill(&server, keys, VALUE_LEN).await?;
+        let walk = ranger(connections.clone(), pages_of(keys, 0));
+        rows.push(closed_loop(&format!("page of 500 of {of}"), &server, CLIENTS, seconds, walk).await?);
+    }
 
     let counts = ranger(connections.clone(), std::iter::once(RangeRequest { count_only: true, ..everything() }));
     rows.push(closed_loop(&format!("count of {size}"), &server, CLIENTS, seconds, counts).await?);
