@@ -224,15 +224,16 @@ mod tests {
 
     #[test]
     fn cpu_time_grows_with_work_and_not_with_waiting() {
-        let before = Usage::own().unwrap().cpu;
-        std::thread::sleep(Duration::from_millis(20));
-        let waited = Usage::own().unwrap().cpu - before;
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_millis(200) {
-            std::hint::black_box(0);
+        let (start, before) = (Instant::now(), Usage::own().unwrap().cpu);
+        while Usage::own().unwrap().cpu - before < Duration::from_millis(50) {
+            assert!(start.elapsed() < Duration::from_secs(30), "the clock of this process stands still");
         }
-        let worked = Usage::own().unwrap().cpu - before;
-        assert!(worked > waited, "{worked:?} of which {waited:?} while waiting");
+        let mut idle = Command::new("sleep").arg("60").spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        let used = Usage::of(&idle.id().to_string()).unwrap().cpu;
+        idle.kill().unwrap();
+        idle.wait().unwrap();
+        assert!(used < Duration::from_millis(250), "a process that sleeps used {used:?} in half a second");
     }
 
     #[test]
