@@ -15,11 +15,14 @@ use std::{
 
 use bytes::Bytes;
 use etcd::wire::{
-    etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, request_op::Request},
+    etcdserverpb::{
+        CompactionRequest, DeleteRangeRequest, HashKvRequest, HashKvResponse, PutRequest, RangeRequest, RangeResponse, RequestOp,
+        TxnRequest, WatchCreateRequest, request_op::Request,
+    },
     mvccpb::Event,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 use tonic::{Code, Status};
 
 use crate::{
@@ -111,6 +114,93 @@ impl Shared {
     }
 }
 
+/// Everybody who is at work on a server, and what they came to.
+pub struct Crew {
+    pub shared: Arc<Shared>,
+    reader: JoinHandle<()>,
+    watchers: Vec<JoinHandle<Vec<Event>>>,
+    writers: Vec<JoinHandle<Writer>>,
+    /// How far behind the slowest watcher a compaction stays.
+    kept: i64,
+    compacted: i64,
+}
+
+/// What a run came to; all of it has been held against each other.
+pub struct Outcome {
+    pub events: Vec<Event>,
+    pub acknowledged: u64,
+    pub state: RangeResponse,
+    pub hash: HashKvResponse,
+}
+
+impl Crew {
+    pub fn start(shared: Shared, writers: u64, seed: u64, kept: i64) -> Crew {
+        let shared = Arc::new(shared);
+        let reader = tokio::spawn(read(shared.clone()));
+        let watchers = (0..shared.watched.len()).map(|number| tokio::spawn(watch(shared.clone(), number))).collect();
+        let writers = (0..writers).map(|number| tokio::spawn(write(shared.clone(), number, seed))).collect();
+        Crew { shared, reader, watchers, writers, kept, compacted: 0 }
+    }
+
+    /// Compacts well below what every watcher has seen, so that all can resume.
+    pub async fn compact(&mut self) {
+        let revision = self.shared.watched() - self.kept;
+        if revision > self.compacted {
+            let request = CompactionRequest { revision, physical: false };
+            self.shared.clients().kv.compact(request).await.expect("a compaction");
+            self.compacted = revision;
+        }
+    }
+
+    /// Lets all come to their end, and holds what each of them was told and has seen against what the server has.
+    pub async fn end(self) -> Outcome {
+        let shared = self.shared;
+        shared.finish();
+        let mut attempts: Vec<Writer> = Vec::new();
+        for writer in self.writers {
+            attempts.push(writer.await.expect("a writer"));
+        }
+        self.reader.await.expect("the reader");
+        let (state, hash) = look(&mut shared.clients()).await;
+        let last = state.header.as_ref().expect("a header").revision;
+        assert!(last >= shared.acknowledged(), "revision {last} below the acknowledged {}", shared.acknowledged());
+        shared.watch_up_to(last);
+        let mut seen: Vec<Vec<Event>> = Vec::new();
+        for watcher in self.watchers {
+            seen.push(watcher.await.expect("a watcher"));
+        }
+
+        let acknowledged = history::check(&seen[0], &attempts, last);
+        assert!(seen.iter().all(|other| *other == seen[0]), "watchers saw different histories");
+        assert_eq!(history::fold(&seen[0]), state.kvs, "the history leads to another state");
+        let tail = replay(&shared.clients(), self.compacted.max(1), last).await;
+        let kept: Vec<_> = seen[0].iter().filter(|event| history::revision(event) >= self.compacted).cloned().collect();
+        assert_eq!(tail, kept, "the history that is left is another than the one that was watched");
+        Outcome { events: seen.swap_remove(0), acknowledged, state, hash }
+    }
+}
+
+impl Outcome {
+    /// After a restart that nobody wrote across, the server says the same.
+    pub async fn must_be_unchanged(&self, clients: &mut Clients) {
+        let (state, hash) = look(clients).await;
+        assert_eq!(state.kvs, self.state.kvs);
+        assert_eq!(state.header.map(|header| header.revision), Some(self.last()));
+        assert_eq!((hash.hash, hash.compact_revision), (self.hash.hash, self.hash.compact_revision));
+    }
+
+    pub fn last(&self) -> i64 {
+        self.state.header.as_ref().expect("a header").revision
+    }
+}
+
+async fn look(clients: &mut Clients) -> (RangeResponse, HashKvResponse) {
+    let everything = RangeRequest { key: b"\0"[..].into(), range_end: b"\0"[..].into(), ..Default::default() };
+    let state = clients.kv.range(everything).await.expect("a read").into_inner();
+    let revision = state.header.as_ref().expect("a header").revision;
+    (state, clients.maintenance.hash_kv(HashKvRequest { revision }).await.expect("a hash").into_inner())
+}
+
 const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 
 /// The end of a connection is expected here; an answer that refuses is not, but for want of space.
@@ -120,7 +210,7 @@ fn must_be_the_fault(shared: &Shared, status: &Status) {
     assert!(is_kill || is_full, "refused: {status:?}");
 }
 
-pub async fn write(shared: Arc<Shared>, number: u64, seed: u64) -> Writer {
+async fn write(shared: Arc<Shared>, number: u64, seed: u64) -> Writer {
     let mut rng = StdRng::seed_from_u64(seed ^ (number + 1));
     let prefix = format!("writer-{number}/");
     let mut attempts: Vec<Attempt> = Vec::new();
@@ -180,7 +270,7 @@ async fn send(
 }
 
 /// Linearizable reads: what was acknowledged before the question is in the answer.
-pub async fn read(shared: Arc<Shared>) {
+async fn read(shared: Arc<Shared>) {
     let mut kv = shared.clients().kv;
     while !shared.is_over() {
         let (starts, floor) = (shared.starts(), shared.acknowledged());
@@ -201,7 +291,7 @@ pub async fn read(shared: Arc<Shared>) {
 }
 
 /// Watches everything from the first revision on, and resumes after each kill.
-pub async fn watch(shared: Arc<Shared>, number: usize) -> Vec<Event> {
+async fn watch(shared: Arc<Shared>, number: usize) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     let mut last = shared.last.subscribe();
     loop {
@@ -237,7 +327,7 @@ pub async fn watch(shared: Arc<Shared>, number: usize) -> Vec<Event> {
 }
 
 /// The history that the server still has.
-pub async fn replay(clients: &Clients, first: i64, last: i64) -> Vec<Event> {
+async fn replay(clients: &Clients, first: i64, last: i64) -> Vec<Event> {
     let mut stream = everything_from(clients, first).await;
     stream.until(0, |seen| matches!(seen.last(), Some(Seen::Event(event)) if history::revision(event) >= last)).await;
     let seen = stream.take_seen().remove(&0).unwrap_or_default();
