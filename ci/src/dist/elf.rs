@@ -5,16 +5,13 @@
 //!   .gnu.version_r  libc.so.6: GLIBC_2.17 .. GLIBC_2.28       --> the floor that the row promises, measured
 //! ```
 //!
-//! Reads both word sizes and both byte orders, and trusts no number in the file.
+//! Reads both word sizes and both byte orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, ensure};
-
-const DYNAMIC: u32 = 6;
-const VERSIONS_NEEDED: u32 = 0x6fff_fffe;
-/// Tag of an entry of `.dynamic` that names a library.
-const NEEDED: u64 = 1;
+use anyhow::{Context, Result};
+use object::read::elf::{Dyn, FileHeader};
+use object::{Endianness, FileKind, elf};
 
 /// Each library with the versions that are asked of it; static programs have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +25,11 @@ impl Needs {
         if !bytes.starts_with(b"\x7fELF") {
             return Ok(None);
         }
-        Elf::new(bytes).and_then(|elf| elf.needs()).map(Some).context("it is an ELF file that ends before it says what it needs")
+        let needs = match FileKind::parse(bytes) {
+            Ok(FileKind::Elf32) => needs::<elf::FileHeader32<Endianness>>(bytes),
+            _ => needs::<elf::FileHeader64<Endianness>>(bytes),
+        };
+        needs.map(Some).context("it is an ELF file that does not say what it needs")
     }
 
     pub fn join(mut self, other: Needs) -> Needs {
@@ -50,100 +51,28 @@ pub fn numbers(version: &str) -> Vec<u32> {
     version.split('.').map(str::parse).collect::<Result<_, _>>().unwrap_or_default()
 }
 
-struct Elf<'a> {
-    bytes: &'a [u8],
-    is_wide: bool,
-    is_big: bool,
-}
-
-struct Section {
-    kind: u32,
-    offset: u64,
-    size: u64,
-    link: u32,
-    count: u32,
-}
-
-impl<'a> Elf<'a> {
-    fn new(bytes: &'a [u8]) -> Result<Elf<'a>> {
-        let kind = bytes.get(4..6).context("no head")?;
-        Ok(Elf { bytes, is_wide: kind[0] == 2, is_big: kind[1] == 2 })
+fn needs<Head: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Needs> {
+    let head = Head::parse(bytes)?;
+    let order = head.endian()?;
+    let sections = head.sections(order, bytes)?;
+    let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let mut needs = Needs::default();
+    if let Some((entries, names)) = sections.dynamic(order, bytes)? {
+        let names = sections.strings(order, bytes, names)?;
+        for entry in entries.iter().filter(|entry| entry.tag(order) == elf::DT_NEEDED) {
+            needs.libraries.entry(text(entry.string(order, names)?)).or_default();
+        }
     }
-
-    fn number(&self, at: u64, len: usize) -> Result<u64> {
-        let end = at.checked_add(len as u64).context("an offset beyond everything")?;
-        let bytes = self.bytes.get(at as usize..end as usize).context("an offset beyond the file")?;
-        let fold = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        Ok(if self.is_big { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) })
-    }
-
-    /// A number of the file's own word size.
-    fn word(&self, at: u64) -> Result<u64> {
-        self.number(at, if self.is_wide { 8 } else { 4 })
-    }
-
-    fn half(&self, at: u64) -> Result<u32> {
-        self.number(at, 4).map(|value| value as u32)
-    }
-
-    fn text(&self, table: &Section, at: u64) -> Result<String> {
-        ensure!(at < table.size, "a name beyond its table");
-        let bytes = self.bytes.get(table.offset.saturating_add(at) as usize..).context("a name beyond the file")?;
-        let end = bytes.iter().position(|byte| *byte == 0).context("a name without an end")?;
-        Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
-    }
-
-    fn sections(&self) -> Result<Vec<Section>> {
-        let (table, size, count) = if self.is_wide { (0x28, 0x3a, 0x3c) } else { (0x20, 0x2e, 0x30) };
-        let (table, size, count) = (self.word(table)?, self.number(size, 2)?, self.number(count, 2)?);
-        (0..count)
-            .map(|index| {
-                let at = table.saturating_add(index * size);
-                let (offset, link) = if self.is_wide { (24, 40) } else { (16, 24) };
-                let length = if self.is_wide { 32 } else { 20 };
-                Ok(Section {
-                    kind: self.half(at + 4)?,
-                    offset: self.word(at + offset)?,
-                    size: self.word(at + length)?,
-                    link: self.half(at + link)?,
-                    count: self.half(at + link + 4)?,
-                })
-            })
-            .collect()
-    }
-
-    fn needs(&self) -> Result<Needs> {
-        let sections = self.sections()?;
-        let names = |section: &Section| sections.get(section.link as usize).context("a section whose names are nowhere");
-        let mut needs = Needs::default();
-        let entry = if self.is_wide { 16 } else { 8 };
-        for section in sections.iter().filter(|section| section.kind == DYNAMIC) {
-            for index in 0..section.size / entry {
-                let at = section.offset.saturating_add(index * entry);
-                if self.word(at)? == NEEDED {
-                    let name = self.text(names(section)?, self.word(at + entry / 2)?)?;
-                    needs.libraries.entry(name).or_default();
-                }
+    if let Some((mut libraries, names)) = sections.gnu_verneed(order, bytes)? {
+        let names = sections.strings(order, bytes, names)?;
+        while let Some((library, mut versions)) = libraries.next()? {
+            let known = needs.libraries.entry(text(library.file(order, names)?)).or_default();
+            while let Some(version) = versions.next()? {
+                known.insert(text(version.name(order, names)?));
             }
         }
-        for section in sections.iter().filter(|section| section.kind == VERSIONS_NEEDED) {
-            let mut at = section.offset;
-            for _ in 0..section.count {
-                let (count, file) = (self.number(at + 2, 2)?, u64::from(self.half(at + 4)?));
-                let (mut one, next) = (at.saturating_add(u64::from(self.half(at + 8)?)), u64::from(self.half(at + 12)?));
-                let versions = needs.libraries.entry(self.text(names(section)?, file)?).or_default();
-                for _ in 0..count {
-                    versions.insert(self.text(names(section)?, u64::from(self.half(one + 8)?))?);
-                    one += u64::from(self.half(one + 12)?);
-                }
-                if next == 0 {
-                    break;
-                }
-                at = at.saturating_add(next);
-            }
-        }
-        Ok(needs)
     }
+    Ok(needs)
 }
 
 #[cfg(test)]
