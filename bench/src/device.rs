@@ -14,10 +14,11 @@ use tokio::time::Instant;
 
 /// Our server flushes what its engine holds after 30 s without writes, etcd commits within 0.1 s: a device that was still for longer is
 /// done on both sides.
-const QUIET: Duration = Duration::from_secs(35);
+const QUIET: Duration = Duration::from_secs(33);
 const QUIET_MAX: Duration = Duration::from_secs(240);
-/// What a file system writes for itself in that time.
-const QUIET_BYTES: u64 = 256 << 10;
+const LOOK: Duration = Duration::from_secs(1);
+/// What a file system writes for itself between two looks.
+const QUIET_BYTES: u64 = 64 << 10;
 const SECTOR_BYTES: u64 = 512;
 
 pub struct Device {
@@ -42,16 +43,17 @@ impl Device {
     /// The same, once what was held back is written too.
     pub async fn written_when_quiet(&self) -> Result<u64> {
         let start = Instant::now();
-        let mut before = self.written()?;
-        loop {
-            tokio::time::sleep(QUIET).await;
-            let now = self.written()?;
-            if now - before <= QUIET_BYTES {
-                return Ok(now);
-            }
+        let (mut last, mut still_since) = (self.written()?, start);
+        while still_since.elapsed() < QUIET {
             ensure!(start.elapsed() < QUIET_MAX, "the device is still being written to after {QUIET_MAX:?}");
-            before = now;
+            tokio::time::sleep(LOOK).await;
+            let now = self.written()?;
+            if now - last > QUIET_BYTES {
+                still_since = Instant::now();
+            }
+            last = now;
         }
+        Ok(last)
     }
 }
 

@@ -123,11 +123,11 @@ impl Server {
         Usage::of(&self.child.id().to_string())
     }
 
-    /// The device under the data, if it is on one.
+    /// The device under the data, if it is on one; the floor has no data.
     pub fn device(&self) -> Result<Option<Device>> {
-        match &self.place {
-            Place::Disk(folder) => Device::below(folder).map(Some),
-            Place::Memory => Ok(None),
+        match (&self.place, &self.kind) {
+            (Place::Disk(folder), Kind::Etcd(_)) => Device::below(folder).map(Some),
+            _ => Ok(None),
         }
     }
 }
