@@ -15,6 +15,9 @@ use super::pipeline::{Pipeline, fail_stop};
 use crate::consensus::LogError;
 use crate::storage;
 
+/// What a command of any size adds to the engine's files at the least: keys of its rows, and what RocksDB keeps of each.
+const ROW_BYTES: u64 = 64;
+
 impl Pipeline {
     /// Flushes the engine when the log behind it grows long, then says so in the log and drops old segments (D2).
     pub(super) fn run_flusher(&self) {
@@ -59,6 +62,10 @@ impl Pipeline {
             let applier = self.applier.enter();
             (applier.engine().clone(), applier.debt())
         };
+        if self.space.volume().is_ok_and(|volume| volume.free < debt.bytes + ROW_BYTES * debt.entries) {
+            // Not begun: an engine whose flush met a full disk takes nothing for seconds after there is room again.
+            return self.no_space.store(true, Ordering::Release);
+        }
         if let Err(error) = engine.flush() {
             match error {
                 storage::Error::NoSpace(_) => return self.no_space.store(true, Ordering::Release),

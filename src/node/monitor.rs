@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::expiry::take_over;
+use super::pipeline::Pipeline;
 use super::seat::Seat;
 use crate::membership::Version;
 use crate::watch::Leadership;
@@ -97,6 +98,7 @@ fn timed_out(began: Duration, elected: Duration, election: Duration) -> Error {
 pub async fn run(seat: Seat) {
     tokio::spawn(follow_leadership(seat.clone()));
     let mut look: Option<JoinHandle<()>> = None;
+    let mut refused = false;
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -110,23 +112,31 @@ pub async fn run(seat: Seat) {
         for mailbox in &seat.node.pipeline.mailboxes {
             mailbox.expire(now, |deadline| timed_out(deadline.saturating_sub(options.request_timeout), elected, options.election));
         }
+        // Never behind a look: the alarm that a look may be waiting for needs the room that the ballast gives.
+        refused |= give_ballast_up(&seat.node.pipeline);
         // In a task of its own: on a full disk a look may wait for a reply, and the end of that wait comes from the lines above.
         if look.as_ref().is_none_or(JoinHandle::is_finished) {
-            let seat = seat.clone();
-            look = Some(tokio::spawn(async move { look_at_space(&seat).await }));
+            let (seat, refused) = (seat.clone(), std::mem::take(&mut refused));
+            look = Some(tokio::spawn(async move { look_at_space(&seat, refused).await }));
         }
     }
 }
 
-async fn look_at_space(seat: &Seat) {
-    let pipeline = &seat.node.pipeline;
-    let refused = pipeline.no_space.swap(false, Ordering::AcqRel);
-    if refused {
-        tracing::warn!("a write met a full disk; the ballast is given up so that deletes and a compaction still fit");
-        if let Err(error) = pipeline.space.drop_ballast() {
-            tracing::warn!(error = %error, "the ballast could not be removed");
-        }
+/// Whether a write has met a full disk since the last time; if so the ballast is gone.
+fn give_ballast_up(pipeline: &Pipeline) -> bool {
+    if !pipeline.no_space.swap(false, Ordering::AcqRel) {
+        return false;
     }
+    match pipeline.space.drop_ballast() {
+        Ok(true) => tracing::warn!("a write met a full disk; the ballast is given up so that deletes and a compaction still fit"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(error = %error, "the ballast could not be removed"),
+    }
+    true
+}
+
+async fn look_at_space(seat: &Seat, refused: bool) {
+    let pipeline = &seat.node.pipeline;
     let getting_low = pipeline.space.tightest().is_ok_and(|volume| volume.is_getting_low());
     if (refused || getting_low) && pipeline.has_spare_segments() {
         // Old segments of the log are kept for the curious only; they go before anybody is refused.

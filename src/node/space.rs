@@ -107,11 +107,12 @@ impl Space {
         file.sync_all()
     }
 
-    /// Gives the ballast up, so that what must be written can be.
-    pub fn drop_ballast(&self) -> io::Result<()> {
+    /// Gives the ballast up, so that what must be written can be. Whether there was one.
+    pub fn drop_ballast(&self) -> io::Result<bool> {
         match std::fs::remove_file(&self.ballast) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }
@@ -146,8 +147,8 @@ mod tests {
         assert_eq!(laid.len(), volume.ballast());
         #[cfg(unix)]
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&laid.permissions()) & 0o777, 0o600);
-        space.drop_ballast().unwrap();
-        space.drop_ballast().unwrap();
+        assert!(space.drop_ballast().unwrap());
+        assert!(!space.drop_ballast().unwrap());
         assert!(!dir.path().join("ballast").exists());
     }
 
