@@ -22,7 +22,7 @@ use super::applier::{Applier, Outcome};
 use super::inbox::{ConfRequest, Inbox};
 use super::metrics::Metrics;
 use super::shared::Watermarks;
-use super::space::Space;
+use super::space::{Refusals, Space};
 use super::stage::Stage;
 use super::waiters::Mailbox;
 use crate::clock::Clock;
@@ -446,6 +446,7 @@ impl Pipeline {
     /// Writes what is staged and lets it be seen, in the order that REV-19 and I6 ask for.
     pub(super) fn settle(&self, applier: &mut Applier) {
         let began = self.clock.now();
+        let mut refusals = Refusals::default();
         while let Err(error) = applier.write() {
             match error {
                 // The same batch is held and tried again; nothing has moved (D2).
@@ -454,6 +455,10 @@ impl Pipeline {
                     if self.ending.load(Ordering::Acquire) {
                         // Nobody was told of the batch; the log has what was acknowledged, and the next start replays it.
                         return;
+                    }
+                    let has_room = self.space.volume().is_ok_and(|volume| !volume.is_low());
+                    if refusals.is_stuck(self.clock.now(), has_room) {
+                        fail_stop("the state engine takes no writes, though the disk has room again", &error);
                     }
                     std::thread::park_timeout(RETRY_NO_SPACE);
                 }

@@ -6,11 +6,12 @@
 //! ```
 //!
 //! Writes: `member/ballast`. Reads: the file system's free space.
-//! Crash: at any moment; the ballast is laid again at the next start, when there is room for it.
+//! Crash: at any moment; the ballast is laid again, or completed, at the next start, when there is room for it.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Bytes of the ballast file on a large volume.
 const BALLAST_BYTES_MAX: u64 = 32 << 20;
@@ -54,6 +55,25 @@ impl Volume {
     }
 }
 
+/// How long a full disk that is not full any more may be a reason to refuse: RocksDB looks for room every five seconds, and may then
+/// still wait for a flush of its own that waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Refusals of one write, one after another.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    roomy_since: Option<Duration>,
+}
+
+impl Refusals {
+    /// One more, `now`. Whether no end is to be expected: there has been room for longer than an engine needs to see it.
+    pub fn is_stuck(&mut self, now: Duration, has_room: bool) -> bool {
+        let since = if has_room { *self.roomy_since.get_or_insert(now) } else { now };
+        self.roomy_since = has_room.then_some(since);
+        now.saturating_sub(since) > PATIENCE
+    }
+}
+
 pub struct Space {
     dir: PathBuf,
     /// The log's directory, which may be on a volume of its own.
@@ -83,9 +103,12 @@ impl Space {
     }
 
     /// Lays the ballast, if it is missing and there is room well above the low-water mark.
+    ///
+    /// Crash: leaves a part of it, which the next call completes.
     pub fn lay_ballast(&self) -> io::Result<()> {
         let volume = self.volume()?;
-        if self.ballast.exists() || !volume.has_room_for_ballast() {
+        let laid = std::fs::metadata(&self.ballast).map_or(0, |file| file.len());
+        if laid >= volume.ballast() || !volume.has_room_for_ballast() {
             return Ok(());
         }
         self.write_ballast(volume.ballast()).inspect_err(|_| {
@@ -96,7 +119,7 @@ impl Space {
 
     fn write_ballast(&self, bytes: u64) -> io::Result<()> {
         let mut options = File::options();
-        options.write(true).create_new(true);
+        options.write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600); // DIR-1
         let file = options.open(&self.ballast)?;
@@ -147,9 +170,21 @@ mod tests {
         assert_eq!(laid.len(), volume.ballast());
         #[cfg(unix)]
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&laid.permissions()) & 0o777, 0o600);
+        File::options().write(true).open(dir.path().join("ballast")).unwrap().set_len(1).unwrap();
+        space.lay_ballast().unwrap();
+        assert_eq!(std::fs::metadata(dir.path().join("ballast")).unwrap().len(), volume.ballast(), "what a crash left is completed");
         assert!(space.drop_ballast().unwrap());
         assert!(!space.drop_ballast().unwrap());
         assert!(!dir.path().join("ballast").exists());
+    }
+
+    #[test]
+    fn an_engine_is_stuck_that_refuses_for_long_though_there_is_room() {
+        let mut refusals = Refusals::default();
+        let told: Vec<bool> = [(0, false), (60, false), (61, true), (70, true), (71, false), (72, true), (82, true), (83, true)]
+            .map(|(second, has_room)| refusals.is_stuck(Duration::from_secs(second), has_room))
+            .into();
+        assert_eq!(told, [false, false, false, false, false, false, false, true]);
     }
 
     #[test]

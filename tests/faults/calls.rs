@@ -76,7 +76,7 @@ async fn meet(inject: &str, must: Must) -> bool {
             if let Err(refused) = done {
                 // The write itself waited for space; the alarm that it raised refuses the next ones (D2).
                 assert_eq!((refused.code(), refused.message()), (Code::ResourceExhausted, NO_SPACE));
-                assert_eq!(disarm(&mut clients).await, 1);
+                assert_eq!(disarm(&mut clients).await.expect("alarms are told"), 1);
                 told.put(&mut clients, "after", Bytes::new()).await.expect("there is space");
             }
             assert!(member.is_alive(), "{inject} ended it\n{}", member.log_text());

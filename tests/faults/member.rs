@@ -152,20 +152,20 @@ impl Drop for Member {
 }
 
 /// Disarms what stands; how many alarms that were.
-pub async fn disarm(clients: &mut Clients) -> usize {
+pub async fn disarm(clients: &mut Clients) -> Result<usize, Status> {
     let request = AlarmRequest { action: AlarmAction::Get.into(), ..Default::default() };
-    let standing = clients.maintenance.alarm(request).await.expect("alarms are told").into_inner().alarms;
+    let standing = clients.maintenance.alarm(request).await?.into_inner().alarms;
     for alarm in &standing {
         let request = AlarmRequest { action: AlarmAction::Deactivate.into(), member_id: alarm.member_id, alarm: AlarmType::Nospace.into() };
-        clients.maintenance.alarm(request).await.expect("an alarm is disarmed");
+        clients.maintenance.alarm(request).await?;
     }
-    standing.len()
+    Ok(standing.len())
 }
 
-pub async fn has_alarm(clients: &mut Clients) -> bool {
+pub async fn has_alarm(clients: &mut Clients) -> Result<bool, Status> {
     let request = AlarmRequest { action: AlarmAction::Get.into(), ..Default::default() };
-    let alarms = clients.maintenance.alarm(request).await.expect("alarms are told").into_inner().alarms;
-    alarms.iter().any(|alarm| alarm.alarm == i32::from(AlarmType::Nospace))
+    let alarms = clients.maintenance.alarm(request).await?.into_inner().alarms;
+    Ok(alarms.iter().any(|alarm| alarm.alarm == i32::from(AlarmType::Nospace)))
 }
 
 /// What writers were told is written.

@@ -48,7 +48,7 @@ async fn thirteen_pages(program: &Path) -> Vec<String> {
     clients.kv.compact(CompactionRequest { revision, physical: true }).await.expect("a compaction is not refused");
     clients.maintenance.defragment(DefragmentRequest {}).await.expect("a defragmentation is not refused");
     is_no_space(&told.put(&mut clients, "key", value.clone()).await.expect_err("the alarm still stands"));
-    seen.push(format!("disarmed {}", disarm(&mut clients).await));
+    seen.push(format!("disarmed {}", disarm(&mut clients).await.expect("alarms are told")));
     told.put(&mut clients, "key", value.clone()).await.expect("a write after the way out");
     told.check(&mut clients).await;
     let status = clients.maintenance.status(StatusRequest {}).await.expect("a status").into_inner();

@@ -40,7 +40,7 @@ async fn way_out(clients: &mut Clients, told: &mut Told) {
     let revision = status.header.expect("a header").revision;
     clients.kv.compact(CompactionRequest { revision, physical: true }).await.expect("a compaction is not refused");
     clients.maintenance.defragment(DefragmentRequest {}).await.expect("a defragmentation is not refused");
-    assert_eq!(disarm(clients).await, 1);
+    assert_eq!(disarm(clients).await.expect("alarms are told"), 1);
 }
 
 async fn fills_and_recovers(volume: Option<Volume>, megabytes: u64) {
@@ -55,7 +55,7 @@ async fn fills_and_recovers(volume: Option<Volume>, megabytes: u64) {
     let mut told = fill_by_writing(&member, "a", &value).await;
     println!("{megabytes} MB: {} puts of {} bytes, {} bytes free", told.len(), value.len(), volume.free());
     assert!((told.len() * value.len()) as u64 > megabytes << 17, "an eighth of the volume can be used: {}", told.len());
-    assert!(member.is_alive() && has_alarm(&mut clients).await);
+    assert!(member.is_alive() && has_alarm(&mut clients).await.expect("alarms are told"));
     told.check(&mut clients).await;
 
     way_out(&mut clients, &mut told).await;
@@ -67,7 +67,7 @@ async fn fills_and_recovers(volume: Option<Volume>, megabytes: u64) {
     member.kill();
     member.start().await;
     let mut clients = member.clients();
-    assert!(has_alarm(&mut clients).await, "QUO-6: the alarm outlives a restart");
+    assert!(has_alarm(&mut clients).await.expect("alarms are told"), "QUO-6: the alarm outlives a restart");
     told.check(&mut clients).await;
     way_out(&mut clients, &mut told).await;
     told.put(&mut clients, "and again", value).await.expect("a write after the way out");
@@ -118,7 +118,7 @@ async fn a_volume_that_somebody_else_fills_ends_nothing() {
 
     let foreign = volume.fill();
     assert!(volume.free() < 1 << 20, "{} bytes free", volume.free());
-    eventually("the alarm is raised", async || has_alarm(&mut clients).await.then_some(())).await;
+    eventually("the alarm is raised", async || has_alarm(&mut clients).await.expect("alarms are told").then_some(())).await;
     let refused = told.put(&mut clients, "refused", Bytes::new()).await.expect_err("puts are refused");
     assert_eq!((refused.code(), refused.message()), (Code::ResourceExhausted, NO_SPACE));
     clients.kv.delete_range(DeleteRangeRequest { key: "none".into(), ..Default::default() }).await.expect("a delete is not refused");
@@ -129,10 +129,10 @@ async fn a_volume_that_somebody_else_fills_ends_nothing() {
     member.start().await;
     let mut clients = member.clients();
     told.check(&mut clients).await;
-    assert!(has_alarm(&mut clients).await);
+    assert!(has_alarm(&mut clients).await.expect("alarms are told"));
 
     std::fs::remove_file(foreign).expect("somebody else tidies up");
-    disarm(&mut clients).await;
+    disarm(&mut clients).await.expect("alarms are told");
     told.put_many(&mut clients, "after", 20, &Bytes::from(vec![b'a'; 100_000])).await.expect("there is room again");
     told.check(&mut clients).await;
 }

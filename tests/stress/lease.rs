@@ -2,7 +2,12 @@
 
 use etcd::wire::etcdserverpb::{LeaseGrantRequest, LeaseLeasesRequest, LeaseTimeToLiveRequest};
 
-use crate::harness::Clients;
+use tonic::Code;
+
+use crate::{
+    harness::{Clients, eventually},
+    member::{NO_SPACE, disarm},
+};
 
 const TTL: i64 = 86_400;
 
@@ -12,9 +17,18 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Between two faults, so it is answered.
+    /// Between two faults, so it is answered; after a full volume the alarm may be raised a second time.
     pub async fn grant(&mut self, clients: &mut Clients) {
-        let granted = clients.lease.lease_grant(LeaseGrantRequest { ttl: TTL, id: 0 }).await.expect("a lease").into_inner();
+        let granted =
+            eventually("a lease is granted", async || match clients.lease.lease_grant(LeaseGrantRequest { ttl: TTL, id: 0 }).await {
+                Ok(granted) => Some(granted.into_inner()),
+                Err(refused) => {
+                    assert_eq!((refused.code(), refused.message()), (Code::ResourceExhausted, NO_SPACE));
+                    disarm(clients).await.expect("an alarm is disarmed");
+                    None
+                }
+            })
+            .await;
         assert_eq!(granted.ttl, TTL);
         self.granted.push(granted.id);
     }
