@@ -1,13 +1,17 @@
 //! The Maintenance service: alarms, status, hashes, defragmentation, snapshots.
 
-use std::pin::Pin;
+use std::sync::Arc;
 
-use futures_util::Stream;
-use tonic::{Request, Response, Status};
+use http::HeaderMap;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use parking_lot::Mutex;
+use tonic::body::Body;
+use tonic::{Code, Request, Response, Status};
 
 use super::validate;
 use crate::mvcc::HashError;
-use crate::node::{Piece, Seat};
+use crate::node::{Messages, Seat};
 use crate::state_machine::Response as Applied;
 use crate::wire::error::Error;
 use crate::wire::etcdserverpb::{
@@ -17,6 +21,43 @@ use crate::wire::etcdserverpb::{
 };
 use crate::wire::membershippb::DowngradeInfoSetRequest;
 use crate::wire::service::etcd::maintenance_server::Maintenance;
+
+/// The body of a response whose messages were made elsewhere; among its extensions.
+#[derive(Clone)]
+pub struct Encoded(Arc<Mutex<Option<Body>>>);
+
+impl Encoded {
+    fn new(body: Body) -> Encoded {
+        Encoded(Arc::new(Mutex::new(Some(body))))
+    }
+
+    /// None after the first time.
+    pub fn take(&self) -> Option<Body> {
+        self.0.lock().take()
+    }
+}
+
+/// The messages and how they end.
+fn body(mut messages: Messages, stopping: impl Future<Output = ()> + Send + 'static) -> Body {
+    Body::new(StreamBody::new(async_stream::stream! {
+        let mut stopping = std::pin::pin!(stopping);
+        let end = loop {
+            let next = tokio::select! {
+                biased;
+                next = messages.next() => next,
+                // A stream that ended without a word would pass for a whole one (GRP-11).
+                () = &mut stopping => break Error::Stopped.status(),
+            };
+            match next {
+                Some(Ok(block)) => yield Ok(Frame::data(block)),
+                Some(Err(error)) => break Status::unknown(error),
+                None => break Status::new(Code::Ok, ""),
+            }
+        };
+        let mut trailers = HeaderMap::new();
+        yield end.add_header(&mut trailers).map(|()| Frame::trailers(trailers));
+    }))
+}
 
 #[derive(Clone)]
 pub struct MaintenanceService {
@@ -110,32 +151,14 @@ impl Maintenance for MaintenanceService {
         }
     }
 
-    type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
+    type SnapshotStream = tokio_stream::Empty<Result<SnapshotResponse, Status>>;
 
     async fn snapshot(&self, _: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
-        let (mut pieces, stopping) = (self.seat.node.snapshot()?, self.seat.node.stopping());
-        Ok(Response::new(Box::pin(async_stream::stream! {
-            let mut stopping = std::pin::pin!(stopping);
-            loop {
-                let next = tokio::select! {
-                    biased;
-                    next = pieces.next() => next,
-                    // A stream that ended without a word would pass for a whole one (GRP-11).
-                    () = &mut stopping => {
-                        yield Err(Error::Stopped.status());
-                        return;
-                    }
-                };
-                match next {
-                    // Quirk: HDR-4, no header.
-                    Some(Ok(Piece { bytes, remaining, version })) => {
-                        yield Ok(SnapshotResponse { header: None, remaining_bytes: remaining, blob: bytes, version: (*version).into() });
-                    }
-                    Some(Err(error)) => yield Err(Status::unknown(error)),
-                    None => return,
-                }
-            }
-        })))
+        let messages = self.seat.node.snapshot()?;
+        // Its messages are made already: the server sends them in place of this stream.
+        let mut response = Response::new(tokio_stream::empty());
+        response.extensions_mut().insert(Encoded::new(body(messages, self.seat.node.stopping())));
+        Ok(response)
     }
 
     async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {

@@ -50,7 +50,7 @@ pub use open::{Opened, open};
 pub use pipeline::Pipeline;
 pub use proposals::Field;
 pub use seat::Seat;
-pub use snapshot::{Piece, Pieces};
+pub use snapshot::Messages;
 
 use crate::clock::Clock;
 use crate::lease::{Deadlines, Leases};

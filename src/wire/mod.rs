@@ -8,6 +8,8 @@ pub mod error;
 pub mod hot;
 #[cfg(feature = "server")]
 pub mod loggable;
+#[cfg(feature = "server")]
+pub mod snapshot_message;
 pub mod watch_response;
 
 pub mod mvccpb {

@@ -14,28 +14,28 @@ use super::BLOCKS_WAITING;
 pub(super) const BYTES: usize = 32;
 
 pub(super) struct Digest {
-    blocks: SyncSender<Bytes>,
+    blocks: SyncSender<Vec<Bytes>>,
     thread: JoinHandle<[u8; BYTES]>,
 }
 
 impl Digest {
     pub fn start() -> io::Result<Digest> {
-        let (blocks, waiting) = sync_channel::<Bytes>(BLOCKS_WAITING);
+        let (blocks, waiting) = sync_channel::<Vec<Bytes>>(BLOCKS_WAITING);
         let thread = Builder::new().name("snapshot-digest".into()).spawn(move || {
-            super::priority::lower();
             let mut digest = Sha256::new();
             // It ends with the sender, whether that came to its end or was given up.
-            waiting.iter().for_each(|block| digest.update(&block));
+            waiting.iter().flatten().for_each(|piece| digest.update(&piece));
             digest.finalize().into()
         })?;
         Ok(Digest { blocks, thread })
     }
 
-    pub fn add(&self, block: Bytes) -> io::Result<()> {
-        self.blocks.send(block).map_err(|_| ended())
+    /// The pieces of the file in one block.
+    pub fn add(&self, pieces: Vec<Bytes>) -> io::Result<()> {
+        self.blocks.send(pieces).map_err(|_| ended())
     }
 
-    /// Of all blocks in their order.
+    /// Of all pieces in their order.
     pub fn finish(self) -> io::Result<Bytes> {
         drop(self.blocks);
         self.thread.join().map(|digest| Bytes::copy_from_slice(&digest)).map_err(|_| ended())

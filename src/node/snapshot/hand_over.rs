@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::Block;
 use crate::clock::Clock;
 
 /// Bound: how long a client may take nothing. A view keeps on disk what is deleted meanwhile.
@@ -21,13 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) struct HandOver {
-    pub to: mpsc::Sender<Result<Block, String>>,
+    pub to: mpsc::Sender<Result<Bytes, String>>,
     pub clock: Arc<dyn Clock>,
 }
 
 impl HandOver {
     /// Waits for room.
-    pub fn give(&self, block: Block) -> io::Result<()> {
+    pub fn give(&self, block: Bytes) -> io::Result<()> {
         match self.to.try_send(Ok(block)) {
             Ok(()) => Ok(()),
             Err(TrySendError::Closed(_)) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -35,7 +35,7 @@ impl HandOver {
         }
     }
 
-    fn give_later(&self, block: Result<Block, String>) -> io::Result<()> {
+    fn give_later(&self, block: Result<Bytes, String>) -> io::Result<()> {
         let full_since = self.clock.now();
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut room = pin!(self.to.reserve());
@@ -67,8 +67,6 @@ impl Wake for Unpark {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use bytes::Bytes;
-
     use super::*;
 
     /// A minute later at every look.
@@ -85,8 +83,8 @@ mod tests {
         }
     }
 
-    fn block(remaining: u64) -> Block {
-        Block { bytes: Bytes::from_static(b"b"), remaining, version: "3.7.0".into() }
+    fn block(number: u8) -> Bytes {
+        Bytes::copy_from_slice(&[number])
     }
 
     #[test]
@@ -105,7 +103,7 @@ mod tests {
         let (to, mut blocks) = mpsc::channel(1);
         let to = HandOver { to, clock: Arc::new(Minutes::default()) };
         let given = thread::spawn(move || (0..100).try_for_each(|number| to.give(block(number))));
-        let got: Vec<u64> = std::iter::from_fn(|| blocks.blocking_recv()).map(|block| block.unwrap().remaining).collect();
+        let got: Vec<u8> = std::iter::from_fn(|| blocks.blocking_recv()).map(|block| block.unwrap()[0]).collect();
         assert!(given.join().unwrap().is_ok());
         assert_eq!(got, (0..100).collect::<Vec<_>>());
     }

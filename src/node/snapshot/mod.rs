@@ -1,20 +1,20 @@
 //! A snapshot for a client: etcd's database file in pieces, then its digest (FMT-1).
 //!
 //! ```text
-//!   thread `snapshot`         view --plan--> sizes --write--> blocks of 256 KiB --bounded queue--> pieces of 32 KiB, to the connection
-//!                                                               |                     ^
-//!   thread `snapshot-digest`                                    +--bounded queue--> SHA-256, the last block
+//!   thread `snapshot`         view --plan--> sizes --write--> blocks: 4 messages of 32 KiB --bounded queue--> the connection
+//!                                                               |                              ^
+//!   thread `snapshot-digest`                                    +--bounded queue--> SHA-256, the last message
 //! ```
 //!
 //! Writes: nothing. Reads: one view of the engine, and no lock of the store is taken: writes go on meanwhile.
 //! A client that reads slowly makes the thread wait; one that goes away ends it at its next block, one that takes nothing for long
 //! is given up, and a stop of the member ends the stream. Threads of its own and not the blocking pool: clients that do not read would
-//! starve what else waits there. A block is handed over by reference: the digest is taken of the very bytes that are sent.
+//! starve what else waits there. A block holds messages as they go over the connection, made around the file's bytes as these are
+//! written, and is handed over by reference: the digest is taken of the very bytes that are sent.
 
 mod blocks;
 mod digest;
 mod hand_over;
-mod priority;
 
 use std::sync::Arc;
 
@@ -31,83 +31,43 @@ use crate::wire::error::Error;
 
 /// Bytes of one piece, as etcd sends them.
 const PIECE: usize = 32 << 10;
-/// Bound: pieces that go to the connection in a row; then the other connections of its thread have a turn, whose puts wait meanwhile.
-const PIECES_IN_A_ROW: usize = 4;
 /// Bound: blocks that wait for the connection, and as many again for the digest.
-const BLOCKS_WAITING: usize = 3;
+const BLOCKS_WAITING: usize = 6;
 /// Bound: snapshots under way; a further client is told to come back.
 pub(super) const SNAPSHOTS_MAX: usize = 16;
 
-/// A stretch of the file, or its digest at the end.
-#[derive(Debug)]
-struct Block {
-    bytes: Bytes,
-    /// Of the file, after this block.
-    remaining: u64,
-    version: Arc<str>,
+/// The messages of one snapshot as bytes for the connection; an error is the last item.
+pub struct Messages {
+    blocks: mpsc::Receiver<Result<Bytes, String>>,
+    /// A block was just given: the other connections of the thread have a turn first, whose puts wait meanwhile.
+    is_their_turn: bool,
 }
 
-/// A part of the file, or its digest at the end.
-#[derive(Debug)]
-pub struct Piece {
-    pub bytes: Bytes,
-    /// Of the file, after this piece.
-    pub remaining: u64,
-    /// Of the stored data, the same in every piece; empty below 3.6.
-    pub version: Arc<str>,
-}
-
-/// Pieces in order; an error is the last item.
-pub struct Pieces {
-    blocks: mpsc::Receiver<Result<Block, String>>,
-    /// What is left of the block received last.
-    block: Option<Block>,
-    in_a_row: usize,
-}
-
-impl Pieces {
-    fn new(blocks: mpsc::Receiver<Result<Block, String>>) -> Pieces {
-        Pieces { blocks, block: None, in_a_row: 0 }
+impl Messages {
+    fn new(blocks: mpsc::Receiver<Result<Bytes, String>>) -> Messages {
+        Messages { blocks, is_their_turn: false }
     }
 
-    /// None after the last. Nothing is lost where the wait is given up.
-    pub async fn next(&mut self) -> Option<Result<Piece, String>> {
-        if self.in_a_row == PIECES_IN_A_ROW {
-            self.in_a_row = 0;
+    /// Whole messages; none after the last. Nothing is lost where the wait is given up.
+    pub async fn next(&mut self) -> Option<Result<Bytes, String>> {
+        if std::mem::take(&mut self.is_their_turn) {
             tokio::task::yield_now().await;
         }
-        self.in_a_row += 1;
-        loop {
-            if let Some(piece) = self.block.as_mut().and_then(Block::cut) {
-                return Some(Ok(piece));
-            }
-            match self.blocks.recv().await? {
-                Ok(block) => self.block = Some(block),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-}
-
-impl Block {
-    fn cut(&mut self) -> Option<Piece> {
-        if self.bytes.is_empty() {
-            return None;
-        }
-        let bytes = self.bytes.split_to(self.bytes.len().min(PIECE));
-        Some(Piece { bytes, remaining: self.remaining + self.bytes.len() as u64, version: self.version.clone() })
+        let next = self.blocks.recv().await;
+        self.is_their_turn = true;
+        next
     }
 }
 
 impl Node {
     /// Starts to send a snapshot of this moment.
-    pub fn snapshot(self: &Arc<Node>) -> Result<Pieces, Error> {
+    pub fn snapshot(self: &Arc<Node>) -> Result<Messages, Error> {
         let permit = self.snapshots.clone().try_acquire_owned().map_err(|_| Error::RequestTooManyRequests)?;
         let (to, blocks) = mpsc::channel(BLOCKS_WAITING);
         let node = self.clone();
         let started = std::thread::Builder::new().name("snapshot".into()).spawn(move || node.send_snapshot(to, permit));
         match started {
-            Ok(_) => Ok(Pieces::new(blocks)),
+            Ok(_) => Ok(Messages::new(blocks)),
             Err(error) => {
                 tracing::error!(error = %error, "a thread for a snapshot could not be started");
                 Err(Error::RequestTooManyRequests)
@@ -115,8 +75,7 @@ impl Node {
         }
     }
 
-    fn send_snapshot(&self, to: mpsc::Sender<Result<Block, String>>, _permit: OwnedSemaphorePermit) {
-        priority::lower();
+    fn send_snapshot(&self, to: mpsc::Sender<Result<Bytes, String>>, _permit: OwnedSemaphorePermit) {
         let began = self.clock.now();
         let sent = send(self, to.clone());
         let took = self.clock.now().saturating_sub(began);
@@ -135,7 +94,7 @@ impl Node {
 }
 
 /// The size of the file that was sent.
-fn send(node: &Node, to: mpsc::Sender<Result<Block, String>>) -> Result<u64, String> {
+fn send(node: &Node, to: mpsc::Sender<Result<Bytes, String>>) -> Result<u64, String> {
     let export = Export::plan(node.engine.view(), Format::default()).map_err(|error| error.to_string())?;
     let (total, version) = (export.size(), export.storage_version().unwrap_or_default().to_owned());
     tracing::info!("total-bytes" = total, revision = export.revision(), "storage-version" = version, "sending database snapshot to client");
