@@ -9,6 +9,9 @@ use tonic::transport::Channel;
 
 use super::{Error, KEEPALIVE_TIME_MIN, Options, error, tls::Tls};
 
+/// Large answers come in few frames, from a server that makes use of it.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
+
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     text: String,
@@ -25,6 +28,7 @@ impl Endpoint {
                 .tcp_nodelay(true)
                 .http2_keep_alive_interval(options.keepalive_time.max(KEEPALIVE_TIME_MIN))
                 .keep_alive_timeout(options.keepalive_timeout)
+                .max_frame_size(FRAME_BYTES_MAX)
                 .user_agent(concat!("etcdctl/", env!("CARGO_PKG_VERSION")))
                 .map_err(|e| error::chain(&e))?;
             Ok((endpoint, is_secure))

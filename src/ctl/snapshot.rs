@@ -1,7 +1,8 @@
 //! `snapshot save`: the state of one member into a file.
 //!
 //! ```text
-//!   member --pieces--> FILE.part --sync--> read back, verified --rename--> FILE --sync of the directory
+//!   member --pieces--> FILE.part --sync--> verified --rename--> FILE --sync of the directory
+//!                          +--read back, a little behind--^
 //! ```
 //!
 //! Writes: FILE.part, mode 0600, and FILE by a rename; stderr as etcd's tool does, with a bar on a terminal. Reads: FILE.part.
@@ -21,7 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{
     Failure, log,
     session::{Session, say},
-    snapshot_file,
+    snapshot_file::{self, ReadBack},
 };
 use crate::{
     client::{Error, snapshot::Pieces},
@@ -97,7 +98,9 @@ impl Save<'_> {
         let began = self.session.now();
         let pieces = self.in_time(client.snapshot()).await.map_err(|e| e.to_string())?;
         log::info("fetching snapshot", &[("endpoint", self.endpoint)]);
-        let fetched = self.fetch(pieces, &mut file).await.map_err(|e| format!("could not write snapshot: {e}"))?;
+        let unverified = |why: String| format!("the snapshot does not verify, so there is no {path}: {why}");
+        let mut read_back = ReadBack::start(Path::new(part)).map_err(unverified)?;
+        let fetched = self.fetch(pieces, &mut file, &mut read_back).await.map_err(|e| format!("could not write snapshot: {e}"))?;
         if !snapshot_file::has_digest(fetched.bytes) {
             return Err(format!("sha256 checksum not found [bytes: {}]", fetched.bytes));
         }
@@ -108,8 +111,7 @@ impl Save<'_> {
         let told = [("endpoint", self.endpoint), ("size", &size), ("took", &took), ("etcd-version", &fetched.version)];
         log::info("fetched snapshot", &told);
 
-        let verified = snapshot_file::verify(Path::new(part));
-        let verified = verified.map_err(|why| format!("the snapshot does not verify, so there is no {path}: {why}"))?;
+        let verified = read_back.verify().map_err(unverified)?;
         log::info("verified snapshot", &[("revision", &verified.revision.to_string()), ("total-keys", &verified.keys.to_string())]);
         let renamed = if Path::new(path).is_dir() { Err(io::ErrorKind::AlreadyExists.into()) } else { std::fs::rename(part, path) };
         renamed.map_err(|e| format!("could not rename {part} to {path} (rename {part} {path}: {})", in_go_words(&e)))?;
@@ -118,7 +120,7 @@ impl Save<'_> {
         Ok(fetched.version)
     }
 
-    async fn fetch(&self, mut pieces: Pieces, file: &mut File) -> Result<Fetched, String> {
+    async fn fetch(&self, mut pieces: Pieces, file: &mut File, read_back: &mut ReadBack) -> Result<Fetched, String> {
         // Draws nothing where stderr is no terminal.
         let bar = ProgressBar::no_length();
         bar.set_style(
@@ -132,6 +134,7 @@ impl Save<'_> {
                 bar.set_length(piece.remaining_bytes + piece.blob.len() as u64);
             }
             fetched.bytes += piece.blob.len() as u64;
+            read_back.follow(fetched.bytes);
             bar.set_position(fetched.bytes);
         }
         bar.finish_and_clear();

@@ -4,10 +4,18 @@
 //!   | etcd's database file: pages, a multiple of 512 bytes | SHA-256 of it, 32 bytes |        FMT-2
 //! ```
 //!
-//! Writes: nothing. Reads: the file three times, at once: for its digest, for its pages, for its keys. Bound: the keys of the store, to
-//! count them.
+//! Writes: nothing. Reads: the file three times: for its digest while it is being written, a little behind its writer; then at once for
+//! its pages and for its keys. Bound: the keys of the store, to count them, and a number for each block that the digest is behind.
 
-use std::{collections::HashSet, fs::File, io, ops::ControlFlow, path::Path, thread};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io,
+    ops::ControlFlow,
+    path::Path,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread::{self, JoinHandle},
+};
 
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -34,30 +42,58 @@ pub fn has_digest(len: u64) -> bool {
     len % 512 == DIGEST
 }
 
-/// What is wrong is told as one line.
-pub fn verify(path: &Path) -> Result<Verified, String> {
-    let file = File::open(path).map_err(|e| format!("it cannot be read back: {e}"))?;
-    let len = file.metadata().map_err(|e| format!("it cannot be read back: {e}"))?.len();
-    if !has_digest(len) {
-        return Err(format!("sha256 checksum not found [bytes: {len}]"));
+/// A file on its way, read back from its first byte on. What is wrong is told as one line, at the end.
+pub struct ReadBack {
+    file: File,
+    written: Sender<u64>,
+    told: u64,
+    digest: JoinHandle<Result<(), String>>,
+}
+
+impl ReadBack {
+    pub fn start(path: &Path) -> Result<ReadBack, String> {
+        let file = File::open(path).map_err(unreadable)?;
+        let (written, told) = channel();
+        let own = file.try_clone().map_err(unreadable)?;
+        let digest = thread::Builder::new().name("digest".into()).spawn(move || check_digest(&own, &told)).map_err(unreadable)?;
+        Ok(ReadBack { file, written, told: 0, digest })
     }
-    let (digest, pages, counted) = thread::scope(|scope| {
-        let digest = scope.spawn(|| check_digest(&file, len - DIGEST));
-        let pages = scope.spawn(|| check_pages(&open(&file, len)?));
-        let counted = open(&file, len).and_then(|database| count(&database));
-        (joined(digest.join()), joined(pages.join()), counted)
-    });
-    // A file that is not what the member sent has nothing else to say.
-    digest.and(pages).and(counted)
+
+    /// So many bytes are written now.
+    pub fn follow(&mut self, written: u64) {
+        if written >= self.told + READ as u64 {
+            self.told = written;
+            // A thread that has ended has found something, which is told at the end.
+            let _ = self.written.send(written);
+        }
+    }
+
+    /// All is written.
+    pub fn verify(self) -> Result<Verified, String> {
+        let ReadBack { file, written, digest, .. } = self;
+        drop(written);
+        let len = file.metadata().map_err(unreadable)?.len();
+        let (pages, counted) = thread::scope(|scope| {
+            let pages = scope.spawn(|| check_pages(&open(&file, len)?));
+            let counted = open(&file, len).and_then(|database| count(&database));
+            (joined(pages.join()), counted)
+        });
+        // A file that is not what the member sent has nothing else to say.
+        joined(digest.join()).and(pages).and(counted)
+    }
 }
 
 fn joined(ended: thread::Result<Result<(), String>>) -> Result<(), String> {
     ended.unwrap_or_else(|_| Err("it cannot be read back: a thread has ended".into()))
 }
 
+fn unreadable(error: io::Error) -> String {
+    format!("it cannot be read back: {error}")
+}
+
 fn open(file: &File, len: u64) -> Result<Database<Prefix>, String> {
-    let prefix = file.try_clone().and_then(|file| Prefix::new(file, len - DIGEST));
-    Database::open(prefix.map_err(|e| format!("it cannot be read back: {e}"))?).map_err(|e| e.to_string())
+    let prefix = file.try_clone().and_then(|file| Prefix::new(file, len.saturating_sub(DIGEST)));
+    Database::open(prefix.map_err(unreadable)?).map_err(|e| e.to_string())
 }
 
 fn check_pages(database: &Database<Prefix>) -> Result<(), String> {
@@ -74,17 +110,26 @@ fn check_pages(database: &Database<Prefix>) -> Result<(), String> {
     }
 }
 
-fn check_digest(file: &File, len: u64) -> Result<(), String> {
-    let unreadable = |e: io::Error| format!("it cannot be read back: {e}");
+/// Follows what is told to be written, and takes the rest once nothing more is told.
+fn check_digest(file: &File, written: &Receiver<u64>) -> Result<(), String> {
     let (mut digest, mut block, mut at) = (Sha256::new(), vec![0; READ], 0);
-    while at < len {
-        let size = (len - at).min(READ as u64) as usize;
-        file.read_at(at, &mut block[..size]).map_err(unreadable)?;
-        digest.update(&block[..size]);
-        at += size as u64;
+    let mut take = |to: u64| -> Result<(), String> {
+        while at < to {
+            let size = (to - at).min(READ as u64) as usize;
+            file.read_at(at, &mut block[..size]).map_err(unreadable)?;
+            digest.update(&block[..size]);
+            at += size as u64;
+        }
+        Ok(())
+    };
+    written.iter().try_for_each(|written| take(written.saturating_sub(DIGEST)))?;
+    let len = file.metadata().map_err(unreadable)?.len();
+    if !has_digest(len) {
+        return Err(format!("sha256 checksum not found [bytes: {len}]"));
     }
+    take(len - DIGEST)?;
     let mut sent = [0; DIGEST as usize];
-    file.read_at(len, &mut sent).map_err(unreadable)?;
+    file.read_at(len - DIGEST, &mut sent).map_err(unreadable)?;
     let found = digest.finalize();
     if found[..] == sent {
         return Ok(());
@@ -127,6 +172,8 @@ fn count(database: &Database<Prefix>) -> Result<Verified, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use bytes::Bytes;
 
     use super::*;
@@ -160,10 +207,16 @@ mod tests {
         verified_as_it_is(&file)
     }
 
-    fn verified_as_it_is(file: &[u8]) -> Result<Verified, String> {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("file"), file).unwrap();
-        verify(&dir.path().join("file"))
+    fn verified_as_it_is(bytes: &[u8]) -> Result<Verified, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let mut read_back = ReadBack::start(file.path()).unwrap();
+        let mut written = 0;
+        for piece in bytes.chunks(32 << 10) {
+            file.write_all(piece).unwrap();
+            written += piece.len() as u64;
+            read_back.follow(written);
+        }
+        read_back.verify()
     }
 
     fn good_rows() -> Rows {
@@ -174,6 +227,14 @@ mod tests {
     fn a_sound_file_tells_its_revision_and_the_keys_alive() {
         assert_eq!(verified(database("key", &good_rows())), Ok(Verified { revision: 19, keys: 1 }));
         assert_eq!(verified(database("key", &Rows::new())), Ok(Verified { revision: 0, keys: 0 }));
+    }
+
+    #[test]
+    fn a_file_of_many_blocks_is_followed_as_it_grows() {
+        let rows: Rows = (2..40_000).map(|main| record(main, "a", false)).collect();
+        let file = database("key", &rows);
+        assert!(file.len() > 4 * READ);
+        assert_eq!(verified(file), Ok(Verified { revision: 39_999, keys: 1 }));
     }
 
     #[test]
