@@ -17,10 +17,11 @@ pub mod standard;
 pub mod zig;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::matrix::{Route, Row};
 use crate::shell::Step;
@@ -191,6 +192,20 @@ pub fn is_this_machine(row: &Row) -> bool {
 /// The images of `platforms/images` say so of themselves.
 fn is_inside_image() -> bool {
     std::env::var_os("ETCD_CI_IMAGE").is_some()
+}
+
+/// A program of a few words that calls a compiler.
+pub fn script(path: &Path, text: &str) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 fn registry() -> PathBuf {
