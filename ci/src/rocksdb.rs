@@ -230,7 +230,7 @@ fn made_for(package: &Package, recipe: &Recipe) -> String {
         format!("target {}", recipe.row.triple()),
         format!("compiler {compiler}"),
     ];
-    facts.extend(recipe.compiler_facts.iter().cloned());
+    facts.extend(recipe.cxxflags.iter().chain(&recipe.compiler_facts).cloned());
     if recipe.row.endian == Endian::Big {
         facts.push(format!("without {LITTLE_ENDIAN_ONLY}"));
     }

@@ -38,6 +38,7 @@ pub struct Recipe {
     variables: Vec<(String, OsString)>,
     /// The C++ compiler, for the name of RocksDB's archive.
     pub compiler: OsString,
+    pub cxxflags: Vec<String>,
     /// Whatever else decides what the compiler makes.
     pub compiler_facts: Vec<String>,
 }
@@ -52,7 +53,8 @@ impl Recipe {
             route,
             variables: Vec::new(),
             compiler: crate::rocksdb::compiler(),
-            compiler_facts: row.cxxflags.clone(),
+            cxxflags: row.cxxflags.clone(),
+            compiler_facts: Vec::new(),
         };
         let mut rustflags = row.rustflags.clone();
         match route {
@@ -124,8 +126,8 @@ impl Recipe {
             rustflags.push(format!("--remap-path-prefix={}={shown}", folder.display()));
         }
         self.set_cargo("RUSTFLAGS", rustflags.join(" "));
-        if !self.row.cxxflags.is_empty() {
-            let flags = self.row.cxxflags.join(" ");
+        if !self.cxxflags.is_empty() {
+            let flags = self.cxxflags.join(" ");
             self.set_for_target("CXXFLAGS", flags);
         }
         // The allocator's C code names the time it was compiled at; the same one always, since cargo does not compile it per commit.

@@ -45,6 +45,8 @@ pub fn prepare(recipe: &mut Recipe, rustflags: &mut Vec<String>) -> Result<()> {
     recipe.set_for_target("AR", folder.join("ar"));
     recipe.set_for_target("RANLIB", folder.join("ranlib"));
     recipe.set_cargo("LINKER", folder.join("cc"));
+    // zig writes symbols for a debugger unless told not to: ten times the archive, in every program that links it.
+    recipe.cxxflags.push("-g0".into());
     // libc++ of zig goes in with the link itself; the cc crate would name the distribution's libstdc++.
     recipe.set_for_target("CXXSTDLIB", "c++");
     // The same for RocksDB's crate, which reads this name only, and only where it links an archive.
