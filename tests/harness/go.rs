@@ -1,8 +1,10 @@
-//! Builds a Go program for a test.
+//! Builds a Go program for a test, for the platform under test: bbolt's files have the byte order of whoever wrote them. It is started
+//! as one of ours is, behind the runner.
 //!
 //! A toolchain that is missing is a failure, since a test that did not run proves nothing; `ETCD_CLIENTS_SKIP=go` accepts it, and the
 //! reason is printed.
 
+use etcd::release;
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -13,6 +15,7 @@ pub fn build(folder: &str, package: &str, name: &str) -> Option<PathBuf> {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut go = Command::new("go");
+    go.env("GOOS", release::os()).env("GOARCH", release::arch());
     go.current_dir(sources).args(["build", "-buildvcs=false", "-o"]).arg(&program).arg(package);
     let reason = match go.output() {
         Ok(done) if done.status.success() => return Some(program),

@@ -24,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use etcd::release::CLUSTER_VERSION;
 use etcd::wire::etcdserverpb::{
     RangeRequest, StatusRequest, StatusResponse, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
     maintenance_client::MaintenanceClient, watch_client::WatchClient,
@@ -261,7 +262,8 @@ impl Server {
         let mut clients = self.clients();
         loop {
             let state = clients.announced().await;
-            if matches!(&state, Ok(status) if !status.storage_version.is_empty()) {
+            // Until the storage's version is written down, a status tells which one the store looks like: another.
+            if matches!(&state, Ok(status) if status.storage_version == CLUSTER_VERSION) {
                 return Ok(());
             }
             if !self.is_alive() {

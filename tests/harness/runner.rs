@@ -32,6 +32,12 @@ pub fn command(program: impl AsRef<Path>) -> Command {
     }
 }
 
+/// Whether a program that is not there fails in the child that was to become it, and not in its parent: qemu starts a child as a
+/// fork, where the system itself shares the parent's memory with it until then.
+pub fn is_spawning_by_fork() -> bool {
+    words().first().is_some_and(|program| program.contains("qemu"))
+}
+
 /// Whether a variable is one that a server under test must not see: settings of the tests, or of whoever runs them. What lets a
 /// server start on a processor that nobody promised to test is none of these.
 pub fn is_foreign(name: &std::ffi::OsStr) -> bool {

@@ -1,11 +1,6 @@
 //! Both etcdutls, and how a run of one ended.
 
-use std::{
-    ffi::OsStr,
-    path::PathBuf,
-    process::{Command, Stdio},
-    sync::OnceLock,
-};
+use std::{ffi::OsStr, path::PathBuf, process::Stdio, sync::OnceLock};
 
 use crate::harness::{go, runner};
 
@@ -28,9 +23,7 @@ pub fn real() -> Option<PathBuf> {
 }
 
 pub fn run<S: AsRef<OsStr>>(program: PathBuf, args: &[S]) -> Ran {
-    // Etcd's own is built by this machine's Go for this machine.
-    let mut command = if program == ours() { runner::command(&program) } else { Command::new(&program) };
-    let done = command.args(args).stdin(Stdio::null()).output();
+    let done = runner::command(&program).args(args).stdin(Stdio::null()).output();
     let done = done.unwrap_or_else(|error| panic!("cannot run {}: {error}", program.display()));
     let text = |bytes| String::from_utf8(bytes).expect("output is text");
     Ran { code: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }

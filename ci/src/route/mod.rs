@@ -17,10 +17,11 @@ pub mod standard;
 pub mod zig;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::matrix::{Route, Row};
 use crate::shell::Step;
@@ -37,6 +38,7 @@ pub struct Recipe {
     variables: Vec<(String, OsString)>,
     /// The C++ compiler, for the name of RocksDB's archive.
     pub compiler: OsString,
+    pub cxxflags: Vec<String>,
     /// Whatever else decides what the compiler makes.
     pub compiler_facts: Vec<String>,
 }
@@ -51,7 +53,8 @@ impl Recipe {
             route,
             variables: Vec::new(),
             compiler: crate::rocksdb::compiler(),
-            compiler_facts: row.cxxflags.clone(),
+            cxxflags: row.cxxflags.clone(),
+            compiler_facts: Vec::new(),
         };
         let mut rustflags = row.rustflags.clone();
         match route {
@@ -123,8 +126,8 @@ impl Recipe {
             rustflags.push(format!("--remap-path-prefix={}={shown}", folder.display()));
         }
         self.set_cargo("RUSTFLAGS", rustflags.join(" "));
-        if !self.row.cxxflags.is_empty() {
-            let flags = self.row.cxxflags.join(" ");
+        if !self.cxxflags.is_empty() {
+            let flags = self.cxxflags.join(" ");
             self.set_for_target("CXXFLAGS", flags);
         }
         // The allocator's C code names the time it was compiled at; the same one always, since cargo does not compile it per commit.
@@ -191,6 +194,20 @@ pub fn is_this_machine(row: &Row) -> bool {
 /// The images of `platforms/images` say so of themselves.
 fn is_inside_image() -> bool {
     std::env::var_os("ETCD_CI_IMAGE").is_some()
+}
+
+/// A program of a few words that calls a compiler.
+pub fn script(path: &Path, text: &str) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 fn registry() -> PathBuf {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::Recipe;
+use super::{Recipe, script};
 use crate::place;
 use crate::shell::Step;
 
@@ -45,6 +45,8 @@ pub fn prepare(recipe: &mut Recipe, rustflags: &mut Vec<String>) -> Result<()> {
     recipe.set_for_target("AR", folder.join("ar"));
     recipe.set_for_target("RANLIB", folder.join("ranlib"));
     recipe.set_cargo("LINKER", folder.join("cc"));
+    // zig writes symbols for a debugger unless told not to: ten times the archive, in every program that links it.
+    recipe.cxxflags.push("-g0".into());
     // libc++ of zig goes in with the link itself; the cc crate would name the distribution's libstdc++.
     recipe.set_for_target("CXXSTDLIB", "c++");
     // The same for RocksDB's crate, which reads this name only, and only where it links an archive.
@@ -63,18 +65,5 @@ pub fn prepare(recipe: &mut Recipe, rustflags: &mut Vec<String>) -> Result<()> {
     recipe.compiler = folder.join("c++").into();
     recipe.compiler_facts.push(format!("zig target {}", zig.target));
     recipe.compiler_facts.extend(PACKAGES.iter().map(ToString::to_string));
-    Ok(())
-}
-
-fn script(path: &Path, text: &str) -> Result<()> {
-    if fs::read_to_string(path).is_ok_and(|old| old == text) {
-        return Ok(());
-    }
-    fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-    }
     Ok(())
 }

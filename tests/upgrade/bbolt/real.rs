@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use crate::harness::go;
+use crate::harness::{go, runner};
 
 /// Both programs, built once.
 #[derive(Clone)]
@@ -26,13 +26,13 @@ impl Real {
 
     /// What the program prints; it has to succeed.
     pub fn run(&self, arguments: &[&str]) -> String {
-        let done = output(Command::new(&self.program).args(arguments));
+        let done = output(runner::command(&self.program).args(arguments));
         assert!(done.status.success(), "bolt {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).expect("the listing is text")
     }
 
     pub fn command_line(&self, arguments: &[&str]) -> Output {
-        output(Command::new(&self.command_line).args(arguments))
+        output(runner::command(&self.command_line).args(arguments))
     }
 }
 
