@@ -47,8 +47,9 @@ impl Blocks {
         if len == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the file is longer than was announced"));
         }
-        if self.block.capacity() == 0 {
-            self.block.reserve(PIECES_IN_A_BLOCK * (PIECE + snapshot_message::around_max(&self.version)));
+        if self.pieces.is_empty() {
+            // All of it at once: a block that grew would be copied.
+            self.block = BytesMut::with_capacity(PIECES_IN_A_BLOCK * (PIECE + snapshot_message::around_max(&self.version)));
         }
         snapshot_message::begin(self.remaining - len as u64, len, &self.version, &mut self.block);
         self.pieces.push(self.block.len()..self.block.len() + len);
@@ -62,7 +63,7 @@ impl Blocks {
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
-        let block = self.block.split().freeze();
+        let block = std::mem::take(&mut self.block).freeze();
         self.digest.add(self.pieces.drain(..).map(|piece| block.slice(piece)).collect())?;
         self.to.give(block)
     }
