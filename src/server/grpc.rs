@@ -113,10 +113,10 @@ impl Grpc {
             let limits = Limits { warning: self.warning_unary, clock: &*self.clock, remote };
             counted.note_answer(&response, self.clock.now().saturating_sub(began), &limits);
         }
-        if let Some(body) = response.extensions_mut().remove().and_then(|encoded: api::maintenance::Encoded| encoded.take()) {
-            *response.body_mut() = body;
-        }
         if kind != Kind::Unary {
+            if let Some(body) = response.extensions_mut().remove().and_then(|encoded: api::maintenance::Encoded| encoded.take()) {
+                *response.body_mut() = body;
+            }
             // A watch stream asks for its leader itself, since what is queued for it goes first.
             let terms = Terms { requires_leader: terms.requires_leader && service != Name::Watch, ..terms };
             response = response.map(|body| terms.bound(self.clock.now(), body, &self.leadership));
