@@ -26,12 +26,11 @@ fn members_are_listed_in_every_format() {
 #[test]
 fn an_endpoint_says_how_it_is() {
     let m = super::start();
-    // Milliseconds, or microseconds of a fast member.
     let took = ["took = ", "\"took\":\""];
-    let health = |words: &[&str]| m.ctl(words).with_numbers_masked(&took).with("Nµs", "Nms");
-    health(&["endpoint", "health"]).says("ENDPOINT is healthy: successfully committed proposal: took = Nms\n");
+    let health = |words: &[&str]| m.ctl(words).with_durations_masked(&took);
+    health(&["endpoint", "health"]).says("ENDPOINT is healthy: successfully committed proposal: took = N\n");
     health(&["endpoint", "health", "--cluster", "-w", "json"])
-        .says("[{\"endpoint\":\"http://ENDPOINT\",\"health\":true,\"took\":\"Nms\"}]\n");
+        .says("[{\"endpoint\":\"http://ENDPOINT\",\"health\":true,\"took\":\"N\"}]\n");
     m.ctl(&["endpoint", "hashkv", "-w", "json"]).with_numbers_masked(&NUMBERS).says(
         "[{\"Endpoint\":\"ENDPOINT\",\"HashKV\":{\"header\":{\"cluster_id\":CLUSTER,\"member_id\":MEMBER,\"revision\":1,\"raft_term\":2},\
          \"hash\":N,\"compact_revision\":-1,\"hash_revision\":1}}]\n",
@@ -59,8 +58,8 @@ fn an_endpoint_that_is_down_is_unhealthy() {
 #[test]
 fn members_are_defragmented_one_by_one() {
     let m = super::start();
-    m.ctl(&["defrag"]).with_numbers_masked(&["took "]).says("Finished defragmenting etcd member[ENDPOINT]. took Nms\n");
-    m.ctl(&["defrag", "--cluster"]).with_numbers_masked(&["took "]).says("Finished defragmenting etcd member[http://ENDPOINT]. took Nms\n");
+    m.ctl(&["defrag"]).with_durations_masked(&["took "]).says("Finished defragmenting etcd member[ENDPOINT]. took N\n");
+    m.ctl(&["defrag", "--cluster"]).with_durations_masked(&["took "]).says("Finished defragmenting etcd member[http://ENDPOINT]. took N\n");
 }
 
 #[test]

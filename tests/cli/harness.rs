@@ -227,15 +227,25 @@ impl Ran {
     }
 
     /// Numbers that depend on time replaced by N: those that follow one of `names`.
-    pub fn with_numbers_masked(mut self, names: &[&str]) -> Ran {
+    pub fn with_numbers_masked(self, names: &[&str]) -> Ran {
+        self.with_masked(names, |c| c.is_ascii_digit() || c == '.')
+    }
+
+    /// Durations as Go writes them (`1m2.5s`, `950ms`, `73µs`) replaced by N, whatever unit a fast or a slow machine makes of them.
+    pub fn with_durations_masked(self, names: &[&str]) -> Ran {
+        self.with_masked(names, |c| c.is_ascii_digit() || ".hmsµn".contains(c))
+    }
+
+    fn with_masked(mut self, names: &[&str], masked: impl Fn(char) -> bool) -> Ran {
         for name in names {
             let mut out = String::new();
             let mut rest = &self.stdout[..];
             while let Some(at) = rest.find(name) {
                 let (before, after) = rest.split_at(at + name.len());
                 out.push_str(before);
+                rest = after.trim_start_matches(&masked);
+                assert!(rest.len() < after.len(), "{name:?} has something to mask after it: {after:?}");
                 out.push('N');
-                rest = after.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
             }
             self.stdout = out + rest;
         }
