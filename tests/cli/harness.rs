@@ -220,12 +220,6 @@ impl Ran {
         assert!(errors.starts_with(stderr), "expected {stderr:?}\nbut got {errors:?}");
     }
 
-    /// The output with one text for another.
-    pub fn with(mut self, found: &str, instead: &str) -> Ran {
-        self.stdout = self.stdout.replace(found, instead);
-        self
-    }
-
     /// Numbers that depend on time replaced by N: those that follow one of `names`.
     pub fn with_numbers_masked(self, names: &[&str]) -> Ran {
         self.with_masked(names, |c| c.is_ascii_digit() || c == '.')
