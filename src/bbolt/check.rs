@@ -1,7 +1,7 @@
 //! The whole file at once: every page is used once, or free, or known to be lost.
 //!
 //! ```text
-//!   root bucket --+-> every page of every bucket: claims its pages, keys between those of the page above
+//!   root bucket --+-> every page of every bucket: claims its pages, keys between those of the page above --> entries, if wanted
 //!   free list   --+-> a bit per page:  claimed twice?  free and in use?  neither?
 //! ```
 //!
@@ -32,16 +32,24 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What is done with an entry that a check comes by: the name of its bucket, its key, its value.
+pub type SeeEntry<'a> = dyn FnMut(&[u8], &[u8], &[u8]) + 'a;
+
 impl<S: ReadAt> Database<S> {
     /// Reports all that is wrong. Fails only if the file cannot be read.
     pub fn check(&self, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
-        let mut check = Check { database: self, used: Pages::new(self.meta().pages), report };
+        self.check_entries(report, &mut |_, _, _| {})
+    }
+
+    /// As `check`, and shows the entries of the root's buckets on the way: a bucket's in order, but for what is reported, all of them.
+    pub fn check_entries(&self, report: &mut dyn FnMut(Finding), see: &mut SeeEntry<'_>) -> Result<(), Error> {
+        let mut check = Check { database: self, used: Pages::new(self.meta().pages), report, see };
         check.used.claim(0, 2);
         let free = check.found(self.free_list())?;
         if let Some(free) = &free {
             check.used.claim(free.place.page, free.pages);
         }
-        check.tree(self.meta().root, self.root_place(), 0)?;
+        check.tree(self.meta().root, self.root_place(), &[])?;
         if let Some(free) = free {
             check.free_pages(free.place, &free.ids);
         }
@@ -52,9 +60,9 @@ impl<S: ReadAt> Database<S> {
 impl<S: ReadAt> Database<S> {
     /// As `check`, of the tree below one page, whose number is 2 or more and that of a page that counts.
     pub fn check_below(&self, root: u64, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
-        let mut check = Check { database: self, used: Pages::new(self.meta().pages), report };
+        let mut check = Check { database: self, used: Pages::new(self.meta().pages), report, see: &mut |_, _, _| {} };
         check.used.claim(0, 2);
-        check.tree(root, self.root_place(), 0)
+        check.tree(root, self.root_place(), &[])
     }
 
     /// The free pages: those in the list or, if none is stored, all that nothing refers to.
@@ -64,9 +72,9 @@ impl<S: ReadAt> Database<S> {
         if let Some(list) = self.free_list()? {
             list.ids.into_iter().filter(|id| self.is_data(*id)).for_each(|id| free.mark(id));
         } else {
-            let mut check = Check { database: self, used: Pages::new(pages), report: &mut |_| {} };
+            let mut check = Check { database: self, used: Pages::new(pages), report: &mut |_| {}, see: &mut |_, _, _| {} };
             check.used.claim(0, 2);
-            check.tree(self.meta().root, self.root_place(), 0)?;
+            check.tree(self.meta().root, self.root_place(), &[])?;
             (0..pages).filter(|id| !check.used.has(*id)).for_each(|id| free.mark(id));
         }
         Ok(FreePages { pages, free })
@@ -89,6 +97,7 @@ struct Check<'a, S> {
     database: &'a Database<S>,
     used: Pages,
     report: &'a mut dyn FnMut(Finding),
+    see: &'a mut SeeEntry<'a>,
 }
 
 impl<S: ReadAt> Check<'_, S> {
@@ -107,8 +116,8 @@ impl<S: ReadAt> Check<'_, S> {
         (self.report)(Finding { page: place.page, offset: place.offset, damage });
     }
 
-    /// A tree, and the buckets inside; `depth` counts buckets inside of buckets.
-    fn tree(&mut self, root: u64, from: Place, depth: usize) -> Result<(), Error> {
+    /// A tree, and the buckets inside; `path` names the buckets that it is in.
+    fn tree(&mut self, root: u64, from: Place, path: &[&[u8]]) -> Result<(), Error> {
         let mut stack = Vec::new();
         self.descend(&mut stack, root, from)?;
         while let Some(frame) = stack.last() {
@@ -121,8 +130,8 @@ impl<S: ReadAt> Check<'_, S> {
                     // The index stays, for the bounds of the pages below; it moves on when they are done.
                     continue;
                 }
-            } else if frame.page.is_bucket(index) {
-                self.bucket(&frame.page, index, depth)?;
+            } else {
+                self.element(&frame.page, index, path)?;
             }
             if let Some(frame) = stack.last_mut() {
                 frame.index += 1;
@@ -131,16 +140,25 @@ impl<S: ReadAt> Check<'_, S> {
         Ok(())
     }
 
-    fn bucket(&mut self, page: &Page, index: usize, depth: usize) -> Result<(), Error> {
-        if depth >= DEPTH_MAX {
+    fn element(&mut self, page: &Page, index: usize, path: &[&[u8]]) -> Result<(), Error> {
+        if page.is_bucket(index) {
+            return self.bucket(page, index, path);
+        }
+        if let [bucket] = path {
+            (self.see)(bucket, page.key(index), page.value(index));
+        }
+        Ok(())
+    }
+
+    fn bucket(&mut self, page: &Page, index: usize, path: &[&[u8]]) -> Result<(), Error> {
+        if path.len() >= DEPTH_MAX {
             self.say(page.value_place(index), Damage::TooDeep { max: DEPTH_MAX });
             return Ok(());
         }
+        let path = &[path, &[page.key(index)]].concat();
         match self.found(decode(page, index).map(Some))? {
-            Some((Root::Page(id, place), _)) => self.tree(id, place, depth + 1),
-            Some((Root::Inline(inline), _)) => {
-                (0..inline.count()).filter(|index| inline.is_bucket(*index)).try_for_each(|index| self.bucket(&inline, index, depth + 1))
-            }
+            Some((Root::Page(id, place), _)) => self.tree(id, place, path),
+            Some((Root::Inline(inline), _)) => (0..inline.count()).try_for_each(|index| self.element(&inline, index, path)),
             None => Ok(()),
         }
     }

@@ -4,14 +4,13 @@
 //!   | etcd's database file: pages, a multiple of 512 bytes | SHA-256 of it, 32 bytes |        FMT-2
 //! ```
 //!
-//! Writes: nothing. Reads: the file three times: for its digest while it is being written, a little behind its writer; then at once for
-//! its pages and for its keys. Bound: the keys of the store, to count them, and a number for each block that the digest is behind.
+//! Writes: nothing. Reads: the file twice: for its digest while it is being written, a little behind its writer; then for its pages and
+//! the keys in them. Bound: the keys of the store, to count them, and a number for each block that the digest is behind.
 
 use std::{
     collections::HashSet,
     fs::File,
     io,
-    ops::ControlFlow,
     path::Path,
     sync::mpsc::{Receiver, Sender, channel},
     thread::{self, JoinHandle},
@@ -23,6 +22,8 @@ use sha2::{Digest, Sha256};
 use crate::bbolt::{Database, Prefix, ReadAt};
 
 const DIGEST: u64 = 32;
+/// The bucket that has them.
+const RECORDS: &[u8] = b"key";
 /// A tombstone's key is a byte longer than that of a put (FMT-9).
 const PUT_KEY: usize = 17;
 const TOMBSTONE_KEY: usize = 18;
@@ -73,40 +74,47 @@ impl ReadBack {
         let ReadBack { file, written, digest, .. } = self;
         drop(written);
         let len = file.metadata().map_err(unreadable)?.len();
-        let (pages, counted) = thread::scope(|scope| {
-            let pages = scope.spawn(|| check_pages(&open(&file, len)?));
-            let counted = open(&file, len).and_then(|database| count(&database));
-            (joined(pages.join()), counted)
-        });
+        let verified = open(file, len).and_then(|database| check(&database));
+        let digest = digest.join().unwrap_or_else(|_| Err("it cannot be read back: a thread has ended".into()));
         // A file that is not what the member sent has nothing else to say.
-        joined(digest.join()).and(pages).and(counted)
+        digest.and(verified)
     }
-}
-
-fn joined(ended: thread::Result<Result<(), String>>) -> Result<(), String> {
-    ended.unwrap_or_else(|_| Err("it cannot be read back: a thread has ended".into()))
 }
 
 fn unreadable(error: io::Error) -> String {
     format!("it cannot be read back: {error}")
 }
 
-fn open(file: &File, len: u64) -> Result<Database<Prefix>, String> {
-    let prefix = file.try_clone().and_then(|file| Prefix::new(file, len.saturating_sub(DIGEST)));
+fn open(file: File, len: u64) -> Result<Database<Prefix>, String> {
+    let prefix = Prefix::new(file, len.saturating_sub(DIGEST));
     Database::open(prefix.map_err(unreadable)?).map_err(|e| e.to_string())
 }
 
-fn check_pages(database: &Database<Prefix>) -> Result<(), String> {
+/// Every page, and the records on the way.
+fn check(database: &Database<Prefix>) -> Result<Verified, String> {
     let (mut first, mut more) = (None, 0);
     let mut note = |finding| match first {
         None => first = Some(finding),
         Some(_) => more += 1,
     };
-    database.check(&mut note).map_err(|e| e.to_string())?;
+    let mut count = Count::default();
+    let mut see = |bucket: &[u8], key: &[u8], value: &[u8]| {
+        if bucket == RECORDS {
+            count.add(key, value);
+        }
+    };
+    database.check_entries(&mut note, &mut see).map_err(|e| e.to_string())?;
     match (first, more) {
-        (None, _) => Ok(()),
-        (Some(first), 0) => Err(first.to_string()),
-        (Some(first), more) => Err(format!("{first} (and {more} more)")),
+        (None, _) => {}
+        (Some(first), 0) => return Err(first.to_string()),
+        (Some(first), more) => return Err(format!("{first} (and {more} more)")),
+    }
+    if database.bucket(RECORDS).map_err(|e| e.to_string())?.is_none() {
+        return Err("it has no bucket \"key\": it is no database of etcd's".into());
+    }
+    match count.wrong {
+        Some(wrong) => Err(wrong),
+        None => Ok(Verified { revision: count.revision, keys: count.keys.len() }),
     }
 }
 
@@ -145,28 +153,29 @@ struct Record {
     key: Vec<u8>,
 }
 
-fn count(database: &Database<Prefix>) -> Result<Verified, String> {
-    let bucket = database.bucket(b"key").map_err(|e| e.to_string())?.ok_or("it has no bucket \"key\": it is no database of etcd's")?;
-    let (mut revision, mut keys, mut wrong) = (0, HashSet::new(), None);
-    let mut take = |key: &[u8], value: &[u8]| {
+/// What the records say, one after the other.
+#[derive(Default)]
+struct Count {
+    revision: u64,
+    keys: HashSet<Vec<u8>>,
+    /// The first that is no record.
+    wrong: Option<String>,
+}
+
+impl Count {
+    fn add(&mut self, key: &[u8], value: &[u8]) {
         let main = key.first_chunk().map(|main| u64::from_be_bytes(*main));
         let (Some(main), PUT_KEY | TOMBSTONE_KEY, Ok(record)) = (main, key.len(), Record::decode(value)) else {
-            wrong = Some(format!("bucket key, key {}: it is no record", key.escape_ascii()));
-            return ControlFlow::Break(());
+            self.wrong.get_or_insert_with(|| format!("bucket key, key {}: it is no record", key.escape_ascii()));
+            return;
         };
-        revision = main;
+        self.revision = main;
         // etcdutl leaves a record of nothing at a bumped revision, which is nobody's key.
         if key.len() == TOMBSTONE_KEY {
-            keys.remove(&record.key);
+            self.keys.remove(&record.key);
         } else if !record.key.is_empty() {
-            keys.insert(record.key);
+            self.keys.insert(record.key);
         }
-        ControlFlow::Continue(())
-    };
-    bucket.scan(&[], &mut take).map_err(|e| e.to_string())?;
-    match wrong {
-        Some(wrong) => Err(wrong),
-        None => Ok(Verified { revision, keys: keys.len() }),
     }
 }
 

@@ -69,6 +69,13 @@ fn round_trip(format: Format, buckets: &Buckets) -> Vec<u8> {
     assert_eq!((database.format(), database.meta().freelist, database.size()), (format, NO_FREELIST, file.len() as u64));
     assert_eq!(findings(&database), [""; 0]);
     assert!(contents(&database) == *buckets, "the contents differ");
+    let mut seen = Vec::new();
+    let mut see = |bucket: &[u8], key: &[u8], value: &[u8]| seen.push((bucket.to_vec(), key.to_vec(), value.to_vec()));
+    database.check_entries(&mut |finding| panic!("{finding}"), &mut see).expect("the file is read");
+    let entries = |(name, entries): (&Vec<u8>, &Entries)| {
+        entries.iter().map(|(key, value)| (name.clone(), key.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    assert!(seen == buckets.iter().flat_map(entries).collect::<Vec<_>>(), "a check does not show each entry once, in order");
     every_branch_has_two_children(&database.root());
     for name in buckets.keys() {
         every_branch_has_two_children(&database.bucket(name).expect("the root is read").expect("the bucket is there"));
