@@ -119,6 +119,23 @@ impl Server {
         Ok(folder)
     }
 
+    /// Waits until the work that clients left it is done, such as a compaction of its files.
+    pub async fn settled(&self) -> Result<()> {
+        const LOOK: Duration = Duration::from_secs(1);
+        const CPU_MAX: Duration = Duration::from_millis(30);
+        const LOOKS: usize = 60;
+        let mut before = self.usage()?.cpu;
+        for _ in 0..LOOKS {
+            tokio::time::sleep(LOOK).await;
+            let now = self.usage()?.cpu;
+            if now - before <= CPU_MAX {
+                return Ok(());
+            }
+            before = now;
+        }
+        bail!("it still works on something {LOOKS} s after the last call")
+    }
+
     pub fn usage(&self) -> Result<Usage> {
         Usage::of(&self.child.id().to_string())
     }

@@ -99,7 +99,7 @@ pub async fn snapshot(bench: Bench, megabytes: usize) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The same store saved by `etcdctl`, with nobody else at work, and the file restored by `etcdutl`, with no server left.
+/// The same store saved by `etcdctl`, with nobody and nothing else at work, and the file restored by `etcdutl`, with no server left.
 async fn by_tools(tools: &Path, server: Server, megabytes: usize) -> Result<Vec<Row>> {
     let (ctl, utl) = (tools.join("etcdctl"), tools.join("etcdutl"));
     if !ctl.exists() || !utl.exists() {
@@ -109,6 +109,7 @@ async fn by_tools(tools: &Path, server: Server, megabytes: usize) -> Result<Vec<
     let folder = server.side_folder()?;
     let (file, data) = (folder.join("saved.db"), folder.join("restored"));
     let mut save = Command::new(&ctl);
+    server.settled().await?;
     save.args(["--endpoints", &server.address.to_string(), "snapshot", "save"]).arg(&file);
     let saved = timed(&format!("etcdctl snapshot save of {megabytes} MB"), save).await?;
     drop(server);
