@@ -194,6 +194,35 @@ async fn a_kill_in_a_sync_of_the_log_loses_nothing() {
     sweep("fdatasync", "signal=KILL", Must::BeKilled).await;
 }
 
+/// After a flush that met a full disk RocksDB refuses every write until its own next try, and may wait for good: with room on the disk
+/// only a new start helps, which replays the log.
+#[tokio::test]
+async fn an_engine_that_refuses_though_there_is_room_ends_the_member_and_loses_nothing() {
+    if !may_trace() {
+        return;
+    }
+    let notes = tempfile::tempdir().expect("a directory");
+    let data = notes.path().join("data");
+    let tables: Vec<PathBuf> = (0..500).map(|number| data.join(format!("member/db/{number:06}.sst"))).collect();
+    let mut member = Member::new(&ours(), data, notes.path(), &[]);
+    member.spawn(&strace(&tables, notes.path(), "write:error=ENOSPC"));
+    assert!(member.is_ready().await, "it did not start\n{}", member.log_text());
+    let mut told = Told::default();
+    // More than the engine keeps in memory.
+    let refused = told.put_many(&mut member.clients(), "k", 1_000, &Bytes::from(vec![b'v'; 1 << 20])).await;
+    let refused = refused.expect_err("the engine takes no more").to_string();
+    assert_eq!(member.end().await.code(), Some(1), "{refused}\n{}", member.log_text());
+    let why = member.lines_at("error").pop().unwrap_or_default();
+    assert!(why.contains("the state engine takes no writes, though the disk has room again"), "{why}\n{}", member.log_text());
+    let trace = std::fs::read_to_string(notes.path().join("strace")).expect("a trace");
+    assert!(trace.contains("(INJECTED)"), "no table was written");
+    println!("{} puts, then {refused}", told.len());
+    member.start().await;
+    told.check(&mut member.clients()).await;
+    disarm(&mut member.clients()).await.expect("alarms are told");
+    told.put(&mut member.clients(), "after", Bytes::new()).await.expect("there is space");
+}
+
 /// Writers told so at once, in etcd's words (ERR-8), may come back; what was not refused is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_beyond_what_waits_for_a_slow_log_are_too_many_requests() {
