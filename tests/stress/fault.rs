@@ -128,7 +128,8 @@ async fn tidied_up(member: &mut Member, foreign: PathBuf) {
     let mut clients = member.clients();
     eventually("a write is accepted", async || {
         if !member.is_alive() {
-            assert!(member.log_text().contains(STUCK), "{}", member.log_text());
+            assert_eq!(member.end().await.code(), Some(1), "{}", member.log_text());
+            assert!(member.lines_at("error").iter().any(|line| line.contains(STUCK)), "{}", member.log_text());
             println!("stuck, and started again");
             member.start().await;
         }
