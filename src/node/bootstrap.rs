@@ -186,14 +186,16 @@ pub fn start(
     }))
 }
 
-/// The engine writes a little when it is opened. On a full disk the ballast pays for that, so that a member can always start
-/// and be told to delete and compact.
+/// The engine writes a little when it is opened. On a full disk the ballast pays for that, so that a member can start and be told to
+/// delete and compact; one whose ballast was spent already says that it needs room.
 fn open_engine(db: &Path, space: &Space) -> Result<Arc<dyn Engine>, StartError> {
     let options = storage::rocks::Options::for_volume(space.volume().map_or(u64::MAX, |volume| volume.total));
     match RocksEngine::open(db, options.clone()) {
         Err(storage::Error::NoSpace(why)) => {
-            tracing::warn!(error = why, "the disk is full; the ballast is given up so that this member can start");
-            space.drop_ballast().map_err(|source| StartError::Directory { path: db.to_owned(), source })?;
+            if !space.drop_ballast().map_err(|source| StartError::Directory { path: db.to_owned(), source })? {
+                return Err(storage::Error::NoSpace(format!("{why} (there is no ballast to give up: make room on the volume)")).into());
+            }
+            tracing::warn!(error = why, "the disk is full; the ballast was given up so that this member can start");
             Ok(RocksEngine::open(db, options)?)
         }
         opened => Ok(opened?),
