@@ -180,6 +180,7 @@ pub fn start(
         leadership: tokio::sync::watch::Sender::default(),
         defragmenting: AtomicBool::new(false),
         defragment_turn: Mutex::new(()),
+        alarm_turn: tokio::sync::Mutex::new(()),
         snapshots: Arc::new(tokio::sync::Semaphore::new(SNAPSHOTS_MAX)),
         threads: Mutex::new(threads),
         _lock: lock,

@@ -82,6 +82,8 @@ pub struct Node {
     defragmenting: AtomicBool,
     /// Held by the one defragmentation under way; the next waits for it.
     defragment_turn: Mutex<()>,
+    /// Held by the one who asks for NOSPACE.
+    alarm_turn: tokio::sync::Mutex<()>,
     /// One permit for each snapshot under way.
     snapshots: Arc<tokio::sync::Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,

@@ -159,8 +159,13 @@ pub async fn refused_for_space(seat: &Seat) {
     }
 }
 
-/// Raises NOSPACE for this member, unless it stands already (QUO-3, ALM-3).
+/// Raises NOSPACE for this member, unless it stands already (QUO-3, ALM-3). Returns when that was tried, by this caller or another:
+/// a thousand refused puts need one entry, on a disk that may be full.
 pub async fn raise_no_space(seat: &Seat) {
+    let Ok(_turn) = seat.node.alarm_turn.try_lock() else {
+        drop(seat.node.alarm_turn.lock().await);
+        return;
+    };
     let member = seat.node.member_id();
     if seat.node.alarms.list(AlarmType::Nospace.into()).iter().any(|alarm| alarm.member_id == member) {
         return;

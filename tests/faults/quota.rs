@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 use crate::{
     harness::{ours, reference},
-    member::{Member, NO_SPACE, Told, disarm},
+    member::{Member, NO_SPACE, Told, disarm, has_alarm},
 };
 
 async fn with_quota(program: &Path, quota: &str) -> (Member, tempfile::TempDir) {
@@ -59,6 +59,26 @@ async fn thirteen_pages(program: &Path) -> Vec<String> {
 #[tokio::test]
 async fn a_quota_of_thirteen_pages_is_met_and_left_again_as_with_etcd() {
     assert_eq!(thirteen_pages(&ours()).await, thirteen_pages(&reference()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_meet_the_quota_together_raise_one_alarm() {
+    let (member, _notes) = with_quota(&ours(), "53248").await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..50 {
+        let mut clients = member.clients();
+        writers.spawn(async move {
+            let put = Told::default().put_many(&mut clients, &format!("{writer}-"), 500, &Bytes::from(vec![b'v'; 512])).await;
+            is_no_space(&put.expect_err("so many puts do not fit into 13 pages"));
+            // Whoever was refused finds the alarm.
+            assert!(has_alarm(&mut clients).await.expect("alarms are told"));
+        });
+    }
+    while let Some(writer) = writers.join_next().await {
+        writer.expect("a writer ends by a refusal");
+    }
+    let raised = member.log_text().matches("raising the NOSPACE alarm").count();
+    assert_eq!(raised, 1, "{}", member.log_text());
 }
 
 /// Below an empty database file: nothing fits, and the server runs.
