@@ -35,6 +35,11 @@ pub fn command(program: impl AsRef<Path>) -> Command {
 /// Whether a program that is not there fails in the child that was to become it, and not in its parent: qemu starts a child as a
 /// fork, where the system itself shares the parent's memory with it until then.
 pub fn is_spawning_by_fork() -> bool {
+    is_emulated()
+}
+
+/// Whether what the system counts of a server's process is in part what an emulator did for it.
+pub fn is_emulated() -> bool {
     words().first().is_some_and(|program| program.contains("qemu"))
 }
 

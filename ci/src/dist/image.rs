@@ -91,4 +91,28 @@ mod tests {
         assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", digest::of_bytes(&root)));
         assert_eq!(layer.bytes, archive::gzip(&root).unwrap());
     }
+
+    #[test]
+    fn the_containerfile_says_of_the_image_what_its_layout_says() {
+        let text = std::fs::read_to_string(crate::place::checkout().join("dist/Containerfile")).unwrap();
+        let said = |word: &str| text.lines().filter_map(|line| line.strip_prefix(word)).map(str::trim).collect::<Vec<_>>().join(" ");
+        let matrix = Matrix::load(&crate::place::checkout()).unwrap();
+        let programs = [Entry::program("etcd", vec![1])];
+        let entries = layout(matrix.row("linux-amd64-musl").unwrap(), &programs, "3.7.1", 1, "1970-01-01T00:00:01Z").unwrap();
+        let config = entries.iter().filter_map(|entry| serde_json::from_slice::<Value>(&entry.bytes).ok());
+        let config = config.map(|value| value["config"].clone()).find(|config| config["Cmd"].is_array()).unwrap();
+        assert_eq!(said("CMD"), config["Cmd"].to_string());
+        assert_eq!(said("ENV"), config["Env"][0]);
+        assert_eq!(said("WORKDIR"), config["WorkingDir"]);
+        let ports: Vec<&String> = config["ExposedPorts"].as_object().unwrap().keys().collect();
+        assert_eq!(said("EXPOSE").split(' ').collect::<Vec<_>>(), ports);
+        // The programs are where the command looks for them: at the root of what is added.
+        assert_eq!(said("ADD"), "${ROOT} /");
+        let root = archive::gzip(&root(&programs, 1).unwrap()).unwrap();
+        let path = std::env::temp_dir().join(format!("cargo-ci-{}-root.tar.gz", std::process::id()));
+        std::fs::write(&path, root).unwrap();
+        let paths: Vec<String> = archive::read(&path).unwrap().into_iter().map(|entry| format!("/{}", entry.path)).collect();
+        std::fs::remove_file(&path).unwrap();
+        assert!(paths.iter().any(|path| config["Cmd"][0] == *path), "{paths:?}");
+    }
 }
