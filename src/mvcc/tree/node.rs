@@ -4,9 +4,9 @@ use super::Key;
 use super::keys::{GROW, Keys, shared_of};
 
 pub(super) const LEAF_MAX: usize = 64;
-pub(super) const LEAF_MIN: usize = 16;
+const LEAF_MIN: usize = 16;
 pub(super) const BRANCH_MAX: usize = 64;
-pub(super) const BRANCH_MIN: usize = 16;
+const BRANCH_MIN: usize = 16;
 
 #[derive(Debug)]
 pub(super) enum Node<V> {
@@ -46,7 +46,7 @@ impl<V> Node<V> {
         }
     }
 
-    pub(super) fn is_under_minimum(&self) -> bool {
+    fn is_under_minimum(&self) -> bool {
         match self {
             Node::Leaf(leaf) => leaf.values.len() < LEAF_MIN,
             Node::Branch(branch) => branch.children.len() < BRANCH_MIN,
@@ -54,7 +54,7 @@ impl<V> Node<V> {
     }
 
     /// Gives up comparing more than what is known to be shared anyway.
-    pub(super) fn limit_shared(&mut self, known: usize) {
+    fn limit_shared(&mut self, known: usize) {
         let keys = match self {
             Node::Leaf(leaf) => &mut leaf.keys,
             Node::Branch(branch) => &mut branch.separators,
@@ -92,7 +92,7 @@ impl<V> Node<V> {
 }
 
 impl<V> Leaf<V> {
-    pub(super) fn insert(&mut self, key: Key, value: V, known: usize) -> Inserted<V> {
+    fn insert(&mut self, key: Key, value: V, known: usize) -> Inserted<V> {
         let at = match self.keys.search(&key, known) {
             Ok(at) => return Inserted::Replaced(std::mem::replace(&mut self.values[at], value)),
             Err(at) => at,
@@ -111,7 +111,7 @@ impl<V> Leaf<V> {
         Inserted::Split(separator, right)
     }
 
-    pub(super) fn split(&mut self, at: usize) -> (Key, Node<V>) {
+    fn split(&mut self, at: usize) -> (Key, Node<V>) {
         let right = Leaf { keys: self.keys.split_off(at), values: self.values.split_off(at) };
         self.values.shrink_to_fit();
         (right.keys.keys[0].clone(), Node::Leaf(Box::new(right)))
@@ -129,7 +129,7 @@ impl<V> Branch<V> {
         child
     }
 
-    pub(super) fn insert(&mut self, key: Key, value: V, known: usize) -> Inserted<V> {
+    fn insert(&mut self, key: Key, value: V, known: usize) -> Inserted<V> {
         let mut below = known;
         let child = self.child_of(&key, &mut below);
         let (separator, right) = match self.children[child].insert(key, value, below) {
@@ -150,7 +150,7 @@ impl<V> Branch<V> {
     }
 
     /// Puts `right`, which the child `left` was split into, behind it.
-    pub(super) fn add_child(&mut self, left: usize, separator: Key, right: Node<V>, known: usize) {
+    fn add_child(&mut self, left: usize, separator: Key, right: Node<V>, known: usize) {
         self.counts[left] = self.children[left].count();
         self.counts.insert(left + 1, right.count());
         self.children.insert(left + 1, right);
@@ -162,12 +162,12 @@ impl<V> Branch<V> {
         }
     }
 
-    pub(super) fn set_fence(&mut self, child: usize) {
+    fn set_fence(&mut self, child: usize) {
         let is_outermost = child == 0 || child + 1 == self.children.len();
         self.fences[child] = if is_outermost { 0 } else { shared_of(&self.separators.keys[child - 1..=child]) };
     }
 
-    pub(super) fn split(&mut self, at: usize) -> (Key, Node<V>) {
+    fn split(&mut self, at: usize) -> (Key, Node<V>) {
         let separators = self.separators.split_off(at);
         let separator = self.separators.remove(at - 1);
         let (counts, fences, children) = (self.counts.split_off(at), self.fences.split_off(at), self.children.split_off(at));
@@ -178,7 +178,7 @@ impl<V> Branch<V> {
     }
 
     /// Makes one node of the children `left` and `left + 1`, or two of about equal size where one would be too large.
-    pub(super) fn refill(&mut self, left: usize, known: usize) {
+    fn refill(&mut self, left: usize, known: usize) {
         let separator = self.separators.remove(left);
         let right = self.children.remove(left + 1);
         self.counts.remove(left + 1);

@@ -1,12 +1,13 @@
 //! The driver's thread: what arrives in the inbox becomes input of raft, and what raft asks for is done or handed on.
 //!
-//! Writes: the log, inline, when nothing else waits. Reads: the inbox, how far was applied.
+//! Writes: the log, inline, when nothing else waits. Reads: the inbox, how far was applied. Crash: as on the log's thread (`log`).
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{APPENDS_MAX, APPLY_QUEUE_MAX, LogJob, Pipeline, fail_stop};
 use crate::consensus::{Driver, Input, LogError, LogStage, Output, Role, Status};
+use crate::node::inbox::ConfRequest;
 
 /// A sync that costs less than this is run by the driver itself even under load: handing it over would cost as much.
 const CHEAP_SYNC: Duration = Duration::from_micros(60);
@@ -30,13 +31,7 @@ impl Pipeline {
             if let Some(index) = arrived.flushed {
                 driver.step(Input::Flushed(index));
             }
-            for request in arrived.conf {
-                match driver.apply_conf_change(request.change) {
-                    // The applier waits for this answer; if it is gone the process is ending.
-                    Ok(state) => drop(request.reply.send(state)),
-                    Err(error) => fail_stop("raft refused a conf change that the state machine accepted", &error),
-                }
-            }
+            arrived.conf.into_iter().for_each(|request| change_conf(&mut driver, request));
             if !arrived.proposals.is_empty() {
                 let dropped = driver.step(Input::Propose(arrived.proposals));
                 if !dropped.0.is_empty() {
@@ -54,13 +49,7 @@ impl Pipeline {
         self.log.wake();
         // The applier may still meet conf changes in what was handed over, and waits for the answers.
         while !self.applier_ended.load(Ordering::Acquire) {
-            for request in self.inbox.take(false, self.options.tick).conf {
-                match driver.apply_conf_change(request.change) {
-                    // As above.
-                    Ok(state) => drop(request.reply.send(state)),
-                    Err(error) => fail_stop("raft refused a conf change that the state machine accepted", &error),
-                }
-            }
+            self.inbox.take(false, self.options.tick).conf.into_iter().for_each(|request| change_conf(&mut driver, request));
         }
     }
 
@@ -115,5 +104,13 @@ impl Pipeline {
             self.deadlines.demote();
         }
         self.marks.set_status(status);
+    }
+}
+
+fn change_conf(driver: &mut Driver, request: ConfRequest) {
+    match driver.apply_conf_change(request.change) {
+        // The applier waits for this answer; if it is gone the process is ending.
+        Ok(state) => drop(request.reply.send(state)),
+        Err(error) => fail_stop("raft refused a conf change that the state machine accepted", &error),
     }
 }
