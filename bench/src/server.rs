@@ -122,6 +122,7 @@ impl Server {
     /// Waits until the work that clients left it is done, such as a compaction of its files.
     pub async fn settled(&self) -> Result<()> {
         const LOOK: Duration = Duration::from_secs(1);
+        // Both servers take less than ten milliseconds a second for nothing at all; a compaction takes most of a core.
         const CPU_MAX: Duration = Duration::from_millis(30);
         const LOOKS: usize = 60;
         let mut before = self.usage()?.cpu;

@@ -217,6 +217,7 @@ async fn an_engine_that_refuses_though_there_is_room_ends_the_member_and_loses_n
     let trace = std::fs::read_to_string(notes.path().join("strace")).expect("a trace");
     assert!(trace.contains("(INJECTED)"), "no table was written");
     println!("{} puts, then {refused}", told.len());
+    assert!(told.len() > 0, "something was acknowledged");
     member.start().await;
     told.check(&mut member.clients()).await;
     disarm(&mut member.clients()).await.expect("alarms are told");

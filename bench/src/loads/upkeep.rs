@@ -108,8 +108,8 @@ async fn by_tools(tools: &Path, server: Server, megabytes: usize) -> Result<Vec<
     }
     let folder = server.side_folder()?;
     let (file, data) = (folder.join("saved.db"), folder.join("restored"));
-    let mut save = Command::new(&ctl);
     server.settled().await?;
+    let mut save = Command::new(&ctl);
     save.args(["--endpoints", &server.address.to_string(), "snapshot", "save"]).arg(&file);
     let saved = timed(&format!("etcdctl snapshot save of {megabytes} MB"), save).await?;
     drop(server);
