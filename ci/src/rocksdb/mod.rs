@@ -12,8 +12,10 @@
 //! feature, compiler, flag or target is another folder, for the machine itself and for each row of the matrix. A folder that exists
 //! is whole, because it was renamed into place. Archives of different names may be made at the same time.
 
+mod compiler;
+
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -25,15 +27,12 @@ use serde::Deserialize;
 
 use crate::matrix::{Endian, Route};
 use crate::place;
-use crate::route::{self, Recipe};
+use crate::route::Recipe;
 use crate::shell::{Step, seconds};
 
 const NAME: &str = "librocksdb.a";
 /// Far below what RocksDB has (about 340); a build that lost files is caught, a slimmer version is not.
 const OBJECTS_MIN: usize = 200;
-/// A file of RocksDB's own tests that is in its list of sources, refuses big-endian processors by an assertion, and is called by
-/// nothing of the library: there it is compiled to an object with nothing in it.
-const LITTLE_ENDIAN_ONLY: &str = "utilities/fault_injection_fs.cc";
 /// Variables of cargo and of the C++ build that change what is made.
 const VARIABLES: &[&str] =
     &["CXX", "CXXFLAGS", "CXXSTDLIB", "ROCKSDB_CXX_STD", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"];
@@ -98,8 +97,11 @@ fn build(package: &Package, made_of: &str, folder: &Path, workshop: &Path, recip
     let step = recipe.map_or_else(|| Step::cargo().args(["build", "--locked"]), |recipe| recipe.cargo(&["build"]));
     let step = step.args(["--release", "--quiet", "--package", "librocksdb-sys", "--target-dir"]).args([workshop]);
     let step = step.var("CARGO_PROFILE_RELEASE_DEBUG", "false");
-    let step = match recipe.filter(|recipe| recipe.row.endian == Endian::Big) {
-        Some(recipe) => step.var(format!("CXX_{}", recipe.row.triple_word()), without_little_endian(workshop, &recipe.compiler)?),
+    let step = match recipe.filter(|recipe| recipe.route == Route::Zig || recipe.row.endian == Endian::Big) {
+        Some(recipe) => {
+            let script = compiler::script(workshop, &recipe.compiler, recipe.row.endian)?;
+            step.var(format!("CXX_{}", recipe.row.triple_word()), script)
+        }
         None => step,
     };
     println!("$ {}", step.line());
@@ -132,18 +134,6 @@ fn build(package: &Package, made_of: &str, folder: &Path, workshop: &Path, recip
     fs::rename(&staged, folder).with_context(|| format!("failed to put {} in place", folder.display()))?;
     println!("rocksdb: {} after {}", folder.display(), seconds(start.elapsed()));
     Ok(())
-}
-
-/// The compiler behind a script that gives it nothing to read in place of that file.
-fn without_little_endian(workshop: &Path, compiler: &OsStr) -> Result<PathBuf> {
-    let script = workshop.join("c++");
-    let compiler = compiler.display();
-    let text = format!(
-        "#!/bin/sh\ncase \"$*\" in *{LITTLE_ENDIAN_ONLY})\n    while [ \"$1\" != -o ]; do shift; done\n    \
-         exec {compiler} -x c++ -c /dev/null -o \"$2\" ;;\nesac\nexec {compiler} \"$@\"\n"
-    );
-    route::script(&script, &text)?;
-    Ok(script)
 }
 
 /// The package of the lock file, as cargo resolves it for this checkout.
@@ -232,7 +222,7 @@ fn made_for(package: &Package, recipe: &Recipe) -> String {
     ];
     facts.extend(recipe.cxxflags.iter().chain(&recipe.compiler_facts).cloned());
     if recipe.row.endian == Endian::Big {
-        facts.push(format!("without {LITTLE_ENDIAN_ONLY}"));
+        facts.push(format!("without {}", compiler::LITTLE_ENDIAN_ONLY));
     }
     facts.join("\n") + "\n"
 }
@@ -367,17 +357,5 @@ mod tests {
     fn the_folder_changes_with_the_facts() {
         assert_eq!(hash(b""), 0xcbf2_9ce4_8422_2325);
         assert_ne!(hash(b"compiler 12"), hash(b"compiler 13"));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_that_refuses_big_endian_is_compiled_from_nothing_and_the_others_as_they_are() {
-        let folder = env::temp_dir().join(format!("cargo-ci-{}-compiler", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let compiler = without_little_endian(&folder, OsStr::new("echo")).unwrap();
-        let said = |file: &str| Step::new(&compiler).args(["-O3", "-o", "out.o", "-c", file]).first_line(&folder).unwrap();
-        assert_eq!(said("rocksdb/utilities/fault_injection_fs.cc"), "-x c++ -c /dev/null -o out.o");
-        assert_eq!(said("rocksdb/utilities/fault_injection_env.cc"), "-O3 -o out.o -c rocksdb/utilities/fault_injection_env.cc");
-        fs::remove_dir_all(&folder).unwrap();
     }
 }
