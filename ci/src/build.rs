@@ -1,10 +1,13 @@
 //! Builds the programs of a row for release, and files that they were built.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::digest;
+use crate::dist::loads::Loads;
 use crate::matrix::{Route, Row, Suite};
 use crate::programs::Scope;
 use crate::results::record::Record;
@@ -27,20 +30,33 @@ pub fn build(row: &Row, route: Option<Route>, scope: &Scope) -> Result<Recipe> {
     let step = if scope.is_whole { rocksdb::archive_for(&recipe)?.given_to(step) } else { step };
     let built = step.run(&crate::place::checkout());
     let millis = start.elapsed().as_millis() as u64;
-    let mut record = Record::new();
+    let (mut record, mut faults) = (Record::new(), Vec::new());
     for program in &scope.programs {
         let path = recipe.programs().join(row.executable(&program.name));
-        record.add(&program.name, built.is_ok() && path.is_file(), millis / scope.programs.len() as u64);
+        let fault = if built.is_ok() { fault(row, &path)? } else { None };
+        record.add(&program.name, built.is_ok() && fault.is_none(), millis / scope.programs.len() as u64);
+        faults.extend(fault.map(|fault| format!("{}: {fault}", path.display())));
     }
     let account = Account { row, suite: Suite::Build, scope, route: recipe.route, runner: "none".into(), is_emulated: false };
     account.file(&record, start.elapsed(), None, None)?;
     built?;
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
     for program in &scope.programs {
         let path = recipe.programs().join(row.executable(&program.name));
         println!("{} {:>12} bytes  {}", digest::of_file(&path)?, path.metadata()?.len(), path.display());
     }
     println!("built {} in {}", row.name(), seconds(start.elapsed()));
     Ok(recipe)
+}
+
+/// Why a program that was linked would not start where it is meant to.
+fn fault(row: &Row, program: &Path) -> Result<Option<String>> {
+    let bytes = fs::read(program).with_context(|| format!("failed to read {}", program.display()))?;
+    let loads = Loads::of(&bytes).with_context(|| program.display().to_string())?;
+    if let Some(loads) = &loads {
+        println!("{}: {loads}", program.display());
+    }
+    Ok(loads.and_then(|loads| loads.fault(row)))
 }
 
 /// Compiles the sources and the tests as far as needs neither RocksDB nor a linker, which tells in a minute or two what a row's
@@ -55,7 +71,7 @@ pub fn check(row: &Row, route: Option<Route>, scope: &Scope) -> Result<()> {
 }
 
 /// Starts each program of `folder` to say its version, and files that they did.
-pub fn start(row: &Row, route: Route, scope: &Scope, folder: &std::path::Path, archive: Option<Hashed>) -> Result<()> {
+pub fn start(row: &Row, route: Route, scope: &Scope, folder: &Path, archive: Option<Hashed>) -> Result<()> {
     let runner = Runner::of(row)?;
     let begun = Instant::now();
     let mut record = Record::new();

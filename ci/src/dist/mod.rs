@@ -17,6 +17,7 @@ pub mod archive;
 mod elf;
 mod host;
 mod image;
+pub mod loads;
 mod manifests;
 mod manual;
 mod materials;

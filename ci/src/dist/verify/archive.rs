@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::super::DOCUMENTS;
 use super::super::archive::{self, Entry};
 use super::super::elf::{Needs, numbers};
+use super::super::loads::Loads;
 use super::{Floor, walk};
 use crate::matrix::{Matrix, Row, RunnerKind};
 use crate::programs::Scope;
@@ -24,7 +25,15 @@ pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Res
     let stem = name.trim_end_matches(&format!(".{}", row.archive.ending())).to_owned();
     check_layout(&stem, row, &scope, &entries)?;
     println!("{name}: {} files", entries.len());
-    let needs = super::super::needs(&programs(&stem, row, &scope, &entries))?;
+    let programs = programs(&stem, row, &scope, &entries);
+    for program in &programs {
+        if let Some(loads) = Loads::of(&program.bytes).with_context(|| program.path.clone())? {
+            println!("{}: {loads}", program.path);
+            let fault = loads.fault(row);
+            ensure!(fault.is_none(), "{}: {}", program.path, fault.unwrap_or_default());
+        }
+    }
+    let needs = super::super::needs(&programs)?;
     if let Some(version) = needs.highest("GLIBC_") {
         println!("{name}: needs glibc {version}, promised is {}", row.floor);
     }
