@@ -78,7 +78,7 @@ impl Checkout {
     /// What the check refuses; nothing where it passes.
     fn said(&self) -> String {
         let Err(refused) = table_of(&self.0, true, None) else { return String::new() };
-        let found = Facts::load(&self.0).map(|facts| findings(&facts, None).join("\n"));
+        let found = Facts::load(&self.0).map(|facts| findings(&self.0, &facts, None).join("\n"));
         found.unwrap_or_else(|error| error.to_string()) + &format!("\n{refused:#}")
     }
 }
@@ -142,7 +142,7 @@ fn edited_counts_are_refused_in_the_result_in_its_evidence_and_on_the_page() {
 #[test]
 fn a_failing_suite_is_refused_though_it_passed_before() {
     let checkout = Checkout::new("failing");
-    // A later run of the same commit takes the place of the earlier one.
+    // The later run of the same commit counts.
     checkout.file(Suite::E2e, 2, "2026-11-25T18:00:00Z");
     checkout.make_page();
     assert!(checkout.said().contains("linux-amd64 declares tier 2, and `e2e` fails (2 failed)"), "{}", checkout.said());

@@ -15,7 +15,7 @@ use crate::programs::Scope;
 use crate::results::Hashed;
 use crate::run::release;
 use crate::runner::Runner;
-use crate::{build, place, route};
+use crate::{build, place};
 
 pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Result<()> {
     let name = path.file_name().context("an archive has a name")?.to_string_lossy().into_owned();
@@ -60,10 +60,9 @@ pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Res
         let lines = walk::walk(&readme, &folder.join(&stem), row, &runner)?;
         println!("\n{name}: the {lines} lines of its README's walk pass");
     }
-    let route = row.routes.get_ref().iter().copied().find(|route| route::is_here(row, *route)).unwrap_or(row.routes.get_ref()[0]);
     // The page names an archive that keeps what it promises, and no other.
     let archive = fault.is_none().then_some(Hashed { name, sha256 });
-    let started = build::start(row, route, &scope, &folder.join(&stem), archive);
+    let started = build::start(row, None, &scope, &folder.join(&stem), archive);
     let _ = fs::remove_dir_all(&folder);
     started
 }
