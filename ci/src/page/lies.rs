@@ -93,9 +93,20 @@ impl Drop for Checkout {
 fn a_raised_tier_is_refused_even_with_a_page_made_for_it() {
     let checkout = Checkout::new("raised");
     checkout.edit(matrix::FILE, "tier = 2", "tier = 1");
-    assert!(checkout.said().contains("linux-amd64 declares tier 1, and no result shows `functional`"), "{}", checkout.said());
+    let wanted = "platforms/matrix.toml:6: linux-amd64 declares tier 1, and no result shows `functional`";
+    assert!(checkout.said().contains(wanted), "{}", checkout.said());
     checkout.make_page();
     assert!(checkout.said().contains("and no result shows `stress`"), "{}", checkout.said());
+}
+
+#[test]
+fn a_tier_raised_on_skips_of_long_ago_is_refused() {
+    let checkout = Checkout::new("overdue");
+    let skips = ["functional", "stress"]
+        .map(|check| format!("{{ check = \"{check}\", reason = \"not today\", owner = \"somebody\", since = \"2020-01-01\" }}"));
+    checkout.edit(matrix::FILE, "tier = 2", &format!("tier = 1\nskips = [\n{},\n]", skips.join(",\n")));
+    checkout.make_page();
+    assert!(checkout.said().contains("platforms/matrix.toml:8: linux-amd64 skips `functional` since 2020-01-01"), "{}", checkout.said());
 }
 
 #[test]

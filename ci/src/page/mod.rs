@@ -92,10 +92,11 @@ fn findings(checkout: &Path, facts: &Facts, standing_for: Option<&str>) -> Vec<S
     findings.extend(history::findings(checkout, &facts.runs));
     for row in &facts.matrix.rows {
         let proof = Proof::of(row, &facts.runs);
-        findings.extend(proof.lies(row));
-        findings.extend(
-            row.skips.iter().filter_map(|skip| skip.get_ref().overdue(&results::now())).map(|what| format!("{} {what}", row.name())),
-        );
+        findings.extend(proof.lies(row).into_iter().map(|lie| format!("{}: {lie}", facts.matrix.place(&row.tier))));
+        for skip in &row.skips {
+            let overdue = skip.get_ref().overdue(&results::now());
+            findings.extend(overdue.map(|what| format!("{}: {} {what}", facts.matrix.place(skip), row.name())));
+        }
         let Some(commit) = standing_for else { continue };
         for run in proof.suites.iter().flat_map(|(_, standing)| standing.runs()).filter(|run| !git::is_same_source(&run.commit, commit)) {
             findings.push(format!("{}/{}: it is about {}, not about {commit}", run.row, run.stem(), run.commit));
