@@ -63,6 +63,13 @@ pub fn time_of(commit: &str) -> Result<u64> {
     line.and_then(|line| line.parse().ok()).with_context(|| format!("there is no commit {commit}"))
 }
 
+/// A file as the commit that is checked out has it.
+pub fn at_head(path: &str) -> Result<Vec<u8>> {
+    let done = git(&["show", &format!("HEAD:{path}")]).command(&place::checkout()).output().context("failed to start git")?;
+    anyhow::ensure!(done.status.success(), "HEAD has no {path}");
+    Ok(done.stdout)
+}
+
 /// Paths that differ from `commit`, the work tree included.
 pub fn changed_since(commit: &str) -> Result<Vec<String>> {
     let step = git(&["diff", "--name-only", commit, "--"]);

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::matrix::{Route, Row, Suite};
+use crate::matrix::{Row, Suite};
 use crate::programs::{Program, Scope};
 use crate::results::record::Record;
 use crate::results::{self, Counts, Hashed, Run};
+use crate::route::Recipe;
+use crate::runner::Runner;
 use crate::shell::{Step, seconds};
 use crate::{git, place};
 
@@ -18,9 +20,10 @@ pub struct Account<'a> {
     pub row: &'a Row,
     pub suite: Suite,
     pub scope: &'a Scope,
-    pub route: Route,
-    pub runner: String,
-    pub is_emulated: bool,
+    /// What it was built by, where that is known.
+    pub recipe: Option<&'a Recipe>,
+    /// What started it; nothing did for a build.
+    pub runner: Option<&'a Runner>,
 }
 
 impl Account<'_> {
@@ -36,13 +39,14 @@ impl Account<'_> {
             is_whole: self.scope.is_whole,
             counts: Counts::default(),
             partition,
+            repeat: None,
             millis: took.as_millis() as u64,
             finished: results::now(),
-            route: self.route,
-            runner: self.runner.clone(),
-            is_emulated: self.is_emulated,
+            route: self.recipe.map(|recipe| recipe.route),
+            runner: self.runner.map_or_else(|| "none".into(), |runner| runner.name.clone()),
+            is_emulated: self.runner.is_some_and(|runner| runner.is_emulated),
             host: host(),
-            tools: tools(),
+            tools: self.tools(),
             archive,
             record: Hashed::default(),
             digest: String::new(),
@@ -56,21 +60,35 @@ impl Account<'_> {
         }
         Ok(run)
     }
+
+    /// The compilers of the build and what started it, each with its version.
+    fn tools(&self) -> BTreeMap<String, String> {
+        let checkout = place::checkout();
+        let mut tools = BTreeMap::new();
+        let mut ask = |name: &str, step: Step| tools.extend(step.first_line(&checkout).map(|line| (name.to_owned(), line)));
+        if let Some(recipe) = self.recipe {
+            ask("rustc", Step::new(recipe.rustc()).args(["--version"]));
+            ask("c++", Step::new(&recipe.compiler).args(["--version"]));
+        }
+        if let Some(runner) = self.runner.filter(|runner| !runner.words.is_empty()) {
+            ask(&runner.name, Step::new(&self.row.runner.program).args(["--version"]));
+        }
+        if !matches!(self.suite, Suite::Build | Suite::Start) {
+            ask("nextest", Step::new(crate::suites::nextest()).args(["nextest", "--version"]));
+        }
+        for fact in self.recipe.iter().flat_map(|recipe| &recipe.compiler_facts) {
+            // `ziglang==0.17.0`, `zig target s390x-linux-gnu.2.28`.
+            if let Some((name, value)) = fact.split_once("==").or_else(|| fact.rsplit_once(' ')) {
+                tools.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        tools
+    }
 }
 
 fn host() -> String {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{} {}, {processors} processors", std::env::consts::OS, std::env::consts::ARCH)
-}
-
-fn tools() -> BTreeMap<String, String> {
-    let checkout = place::checkout();
-    let asked = [
-        ("rustc", Step::new("rustc").args(["--version"])),
-        ("nextest", Step::new(crate::suites::nextest()).args(["nextest", "--version"])),
-        ("c++", Step::new(crate::rocksdb::compiler()).args(["--version"])),
-    ];
-    asked.into_iter().filter_map(|(name, step)| Some((name.to_owned(), step.first_line(&checkout)?))).collect()
 }
 
 /// What a program says of itself: a server has a flag for it, the tools have a command.
@@ -92,6 +110,16 @@ pub fn version_fault(text: &str, program: &Program, row: &Row) -> Option<String>
     }
     let words = format!("{}/{}", row.os, row.arch);
     (program.name == "etcd" && !text.contains(&words)).then(|| format!("it does not say that it is for {words}: {text:?}"))
+}
+
+/// Why these programs are not those of the sources that a result would be about. The server alone says what it was made of.
+pub fn commit_fault(text: &str, program: &Program, commit: &str) -> Option<String> {
+    if program.name != "etcd" {
+        return None;
+    }
+    let sha = text.lines().find_map(|line| line.strip_prefix("Git SHA: ")).unwrap_or_default().trim();
+    (sha.len() < 7 || !commit.starts_with(sha) && !git::is_same_source(sha, commit))
+        .then(|| format!("it is of the commit {sha:?}, and a result would be about {commit}: check that one out, and verify it there"))
 }
 
 /// The release of etcd that is announced, and that archives are named after.

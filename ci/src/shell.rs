@@ -16,11 +16,12 @@ pub struct Step {
     program: OsString,
     arguments: Vec<OsString>,
     variables: Vec<(String, OsString)>,
+    removed: Vec<String>,
 }
 
 impl Step {
     pub fn new(program: impl Into<OsString>) -> Step {
-        Step { program: program.into(), arguments: Vec::new(), variables: Vec::new() }
+        Step { program: program.into(), arguments: Vec::new(), variables: Vec::new(), removed: Vec::new() }
     }
 
     /// The cargo that runs this program, for the same toolchain.
@@ -50,6 +51,12 @@ impl Step {
         self
     }
 
+    /// Whoever runs it may have set this: the program does not see it.
+    pub fn without(mut self, name: impl Into<String>) -> Step {
+        self.removed.push(name.into());
+        self
+    }
+
     /// The line that, typed in the checkout, does the same.
     pub fn line(&self) -> String {
         let variables = self.variables.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
@@ -60,6 +67,9 @@ impl Step {
     pub fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value))).current_dir(folder);
+        for name in &self.removed {
+            command.env_remove(name);
+        }
         // Cargo sets these for the program it runs; left in, they would describe the wrong package to the cargo below.
         for (name, _) in env::vars_os() {
             let spelled = name.to_string_lossy();

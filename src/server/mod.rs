@@ -75,8 +75,8 @@ fn words(error: &std::io::Error) -> String {
     }
 }
 
-/// Bytes of current values kept ready in memory (D4).
-const VALUE_CACHE_BYTES: usize = 256 << 20;
+/// Bytes of current values kept ready in memory (D4). Where a process can address 2 or 3 GiB, all budgets together stay below 256 MiB.
+const VALUE_CACHE_BYTES: usize = if cfg!(target_pointer_width = "32") { 64 << 20 } else { 256 << 20 };
 /// Beyond max-request-bytes, for the envelope of a request (GRP-6).
 const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
 /// Bound: connections of one metrics listener.

@@ -25,7 +25,9 @@ struct Section {
 pub fn page(program: &str, release: &str, day: &str, help: &mut dyn FnMut(&[String]) -> Result<String>) -> Result<String> {
     let mut page = format!(".TH {} 1 {day} \"etcd {release}\" \"etcd\"\n", program.to_uppercase());
     let own = sections(&help(&[])?);
-    let first = own.iter().flat_map(|section| &section.prose).find(|line| !line.contains("Usage")).cloned();
+    // What stands before every heading is of the program itself; below one it is of the heading.
+    let untitled = own.iter().filter(|section| section.title.is_empty());
+    let first = untitled.flat_map(|section| &section.prose).find(|line| !line.contains("Usage")).cloned();
     let _ = writeln!(
         page,
         ".SH NAME\n{program} \\- {}",
@@ -140,6 +142,13 @@ mod tests {
         assert_eq!(sections(GET)[1].items[0], ("--limit <int>".into(), "Most keys or fewer".into()));
         let wanted = [("--name 'default'".to_owned(), "Its name.".to_owned()), ("--data-dir ''".to_owned(), "Where it is.".to_owned())];
         assert_eq!(sections(SERVER)[0].items, wanted);
+    }
+
+    #[test]
+    fn what_stands_below_a_heading_is_not_said_of_the_program() {
+        let text = format!("{SERVER}\nUnsafe:\n  Use them for repair.\n  --force\n    Anyway.\n");
+        let page = page("etcd", "3.7.1", "2026-11-24", &mut |_: &[String]| Ok(text.clone())).unwrap();
+        assert!(page.contains(".SH NAME\netcd \\- distributed key\\-value store\n"), "{page}");
     }
 
     #[test]

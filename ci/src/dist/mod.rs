@@ -17,6 +17,7 @@ pub mod archive;
 mod elf;
 mod host;
 mod image;
+pub mod loads;
 mod manifests;
 mod manual;
 mod materials;
@@ -70,7 +71,7 @@ pub fn dist(which: &str, route: Option<Route>, scope: &Scope) -> Result<()> {
         name => vec![matrix.row(name)?],
     };
     let is_source_wanted = matches!(which, "all" | "source");
-    ensure!(!git::is_dirty()? || !is_source_wanted, "sources differ from the commit: what is given out is a commit");
+    ensure!(!git::is_dirty()?, "sources differ from the commit: what is given out is a commit");
     fs::create_dir_all(folder())?;
     let mut failed = Vec::new();
     // The machine's own row comes first: its programs write the pages of all others.
@@ -154,14 +155,13 @@ fn programs(row: &Row, scope: &Scope, folder: &Path) -> Result<Vec<Entry>> {
 
 /// etcd's layout: one folder named like the archive. Manual pages and completions lie among the documents.
 fn layout(stem: &str, programs: &[Entry], papers: &[Entry]) -> Result<Vec<Entry>> {
-    let checkout = place::checkout();
     let mut entries: Vec<Entry> = programs.iter().map(|entry| Entry { path: format!("{stem}/{}", entry.path), ..entry.clone() }).collect();
     for (name, source) in DOCUMENTS {
-        let text = fs::read(checkout.join(source)).with_context(|| format!("failed to read {source}"))?;
-        entries.push(Entry::text(format!("{stem}/{name}"), text));
+        // The support page of the work tree may be younger than the commit: that is no change of the sources.
+        entries.push(Entry::text(format!("{stem}/{name}"), git::at_head(source)?));
     }
     entries.extend(papers.iter().map(|paper| Entry { path: format!("{stem}/Documentation/{}", paper.path), ..paper.clone() }));
-    entries.push(Entry::text(format!("{stem}/LICENSE"), fs::read(checkout.join("LICENSE"))?));
+    entries.push(Entry::text(format!("{stem}/LICENSE"), git::at_head("LICENSE")?));
     Ok(entries)
 }
 

@@ -24,6 +24,7 @@ pub const FILE: &str = "platforms/matrix.toml";
 
 pub struct Matrix {
     pub rows: Vec<Row>,
+    text: String,
 }
 
 #[derive(Deserialize)]
@@ -190,10 +191,15 @@ impl Matrix {
         })?;
         let findings = checks::all(&read.platform);
         if findings.is_empty() {
-            return Ok(Matrix { rows: read.platform.into_iter().map(Spanned::into_inner).collect() });
+            return Ok(Matrix { rows: read.platform.into_iter().map(Spanned::into_inner).collect(), text: text.to_owned() });
         }
         let lines: Vec<String> = findings.into_iter().map(|(at, what)| format!("{FILE}:{}: {what}", line_of(text, at))).collect();
         Err(anyhow!("{}", lines.join("\n")))
+    }
+
+    /// `platforms/matrix.toml:17`, for a finding about something of it.
+    pub fn place<T>(&self, of: &Spanned<T>) -> String {
+        format!("{FILE}:{}", line_of(&self.text, of.span().start))
     }
 
     pub fn row(&self, name: &str) -> Result<&Row> {

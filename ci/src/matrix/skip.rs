@@ -4,6 +4,9 @@ use serde::Deserialize;
 
 use super::Suite;
 
+/// How long a check may be owed.
+const DAYS_MAX: i64 = 90;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Skip {
@@ -29,6 +32,21 @@ impl Skip {
     }
 }
 
+impl Skip {
+    /// Why it may not stand on this day, given as `2026-11-24...`: a debt that nobody paid, or one that has not begun.
+    pub fn overdue(&self, now: &str) -> Option<String> {
+        let (check, since) = (self.check.word(), &self.since);
+        let form = time::macros::format_description!("[year]-[month]-[day]");
+        let day = |text: &str| time::Date::parse(text, &form).ok();
+        let age = (day(now.get(..10)?)? - day(since)?).whole_days();
+        match age {
+            ..0 => Some(format!("skips `{check}` since {since}, which is not yet")),
+            0..=DAYS_MAX => None,
+            _ => Some(format!("skips `{check}` since {since}, {age} days: it is run within {DAYS_MAX}, or the row moves down")),
+        }
+    }
+}
+
 fn is_day(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [year, month, day] = parts[..] else { return false };
@@ -47,6 +65,16 @@ fn is_day(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_skip_is_overdue_after_ninety_days_and_before_it_begins() {
+        let since = |since: &str| Skip { check: Suite::E2e, reason: "not today".into(), owner: "somebody".into(), since: since.into() };
+        assert_eq!(since("2026-11-24").overdue("2026-11-24T00:00:00Z"), None);
+        assert_eq!(since("2026-11-24").overdue("2027-02-22T00:00:00Z"), None);
+        let said = since("2026-11-24").overdue("2027-02-23T00:00:00Z").unwrap();
+        assert_eq!(said, "skips `e2e` since 2026-11-24, 91 days: it is run within 90, or the row moves down");
+        assert!(since("2026-11-25").overdue("2026-11-24T00:00:00Z").unwrap().ends_with("which is not yet"));
+    }
 
     #[test]
     fn a_day_is_one_of_the_calendar() {

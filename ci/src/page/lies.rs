@@ -78,7 +78,7 @@ impl Checkout {
     /// What the check refuses; nothing where it passes.
     fn said(&self) -> String {
         let Err(refused) = table_of(&self.0, true, None) else { return String::new() };
-        let found = Facts::load(&self.0).map(|facts| findings(&facts, None).join("\n"));
+        let found = Facts::load(&self.0).map(|facts| findings(&self.0, &facts, None).join("\n"));
         found.unwrap_or_else(|error| error.to_string()) + &format!("\n{refused:#}")
     }
 }
@@ -93,9 +93,20 @@ impl Drop for Checkout {
 fn a_raised_tier_is_refused_even_with_a_page_made_for_it() {
     let checkout = Checkout::new("raised");
     checkout.edit(matrix::FILE, "tier = 2", "tier = 1");
-    assert!(checkout.said().contains("linux-amd64 declares tier 1, and no result shows `functional`"), "{}", checkout.said());
+    let wanted = "platforms/matrix.toml:6: linux-amd64 declares tier 1, and no result shows `functional`";
+    assert!(checkout.said().contains(wanted), "{}", checkout.said());
     checkout.make_page();
     assert!(checkout.said().contains("and no result shows `stress`"), "{}", checkout.said());
+}
+
+#[test]
+fn a_tier_raised_on_skips_of_long_ago_is_refused() {
+    let checkout = Checkout::new("overdue");
+    let skips = ["functional", "stress"]
+        .map(|check| format!("{{ check = \"{check}\", reason = \"not today\", owner = \"somebody\", since = \"2020-01-01\" }}"));
+    checkout.edit(matrix::FILE, "tier = 2", &format!("tier = 1\nskips = [\n{},\n]", skips.join(",\n")));
+    checkout.make_page();
+    assert!(checkout.said().contains("platforms/matrix.toml:8: linux-amd64 skips `functional` since 2020-01-01"), "{}", checkout.said());
 }
 
 #[test]
@@ -142,7 +153,7 @@ fn edited_counts_are_refused_in_the_result_in_its_evidence_and_on_the_page() {
 #[test]
 fn a_failing_suite_is_refused_though_it_passed_before() {
     let checkout = Checkout::new("failing");
-    // A later run of the same commit takes the place of the earlier one.
+    // The later run of the same commit counts.
     checkout.file(Suite::E2e, 2, "2026-11-25T18:00:00Z");
     checkout.make_page();
     assert!(checkout.said().contains("linux-amd64 declares tier 2, and `e2e` fails (2 failed)"), "{}", checkout.said());

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::matrix::{self, Matrix};
 use crate::results::proof::Proof;
-use crate::results::{self, Filed, Run};
+use crate::results::{self, Filed, Run, history};
 use crate::{git, place};
 
 const PAGE: &str = "platforms/README.md";
@@ -70,7 +70,7 @@ fn table_of(checkout: &Path, is_check: bool, standing_for: Option<&str>) -> Resu
         print!("{}", table::summary(&facts));
         return Ok(());
     }
-    let mut findings = findings(&facts, standing_for);
+    let mut findings = findings(checkout, &facts, standing_for);
     for (path, text) in generated {
         if fs::read_to_string(checkout.join(path)).unwrap_or_default() != text {
             findings.push(format!("{path} is not what the matrix and the results make of it: run `cargo ci table`"));
@@ -84,14 +84,19 @@ fn table_of(checkout: &Path, is_check: bool, standing_for: Option<&str>) -> Resu
     Ok(())
 }
 
-fn findings(facts: &Facts, standing_for: Option<&str>) -> Vec<String> {
+fn findings(checkout: &Path, facts: &Facts, standing_for: Option<&str>) -> Vec<String> {
     let mut findings = facts.faults.clone();
     for run in facts.runs.iter().filter(|run| !git::is_in_history(&run.commit)) {
         findings.push(format!("{}/{}: the commit {} is not in the history of this checkout", run.row, run.stem(), run.commit));
     }
+    findings.extend(history::findings(checkout, &facts.runs));
     for row in &facts.matrix.rows {
         let proof = Proof::of(row, &facts.runs);
-        findings.extend(proof.lies(row));
+        findings.extend(proof.lies(row).into_iter().map(|lie| format!("{}: {lie}", facts.matrix.place(&row.tier))));
+        for skip in &row.skips {
+            let overdue = skip.get_ref().overdue(&results::now());
+            findings.extend(overdue.map(|what| format!("{}: {} {what}", facts.matrix.place(skip), row.name())));
+        }
         let Some(commit) = standing_for else { continue };
         for run in proof.suites.iter().flat_map(|(_, standing)| standing.runs()).filter(|run| !git::is_same_source(&run.commit, commit)) {
             findings.push(format!("{}/{}: it is about {}, not about {commit}", run.row, run.stem(), run.commit));

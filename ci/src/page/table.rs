@@ -19,6 +19,7 @@ pub fn page(facts: &Facts) -> String {
         let proof = Proof::of(row, &facts.runs);
         let counted: Vec<&Run> = proof.suites.iter().flat_map(|(_, standing)| standing.runs().iter().copied()).collect();
         let oldest = counted.iter().min_by(|a, b| a.finished.cmp(&b.finished));
+        let commits = distinct(counted.iter().map(|run| format!("`{}`", run.commit.get(..12).unwrap_or_default())));
         let _ = writeln!(
             page,
             "| **{}** | {} | {} | {} | {} | {} | {} | {}; {} | {} |",
@@ -27,7 +28,7 @@ pub fn page(facts: &Facts) -> String {
             tier_word(&proof),
             shown_by(&proof),
             how(row, &counted),
-            oldest.map_or_else(|| "-".into(), |run| format!("`{}`", run.commit.get(..12).unwrap_or_default())),
+            if commits.is_empty() { "-".into() } else { commits.join(", ") },
             oldest.and_then(|run| run.finished.get(..10)).unwrap_or("-"),
             row.floor,
             row.cpu,
@@ -60,11 +61,24 @@ fn shown_by(proof: &Proof<'_>) -> String {
     if shown.is_empty() { "nothing yet".into() } else { shown.join(", ") }
 }
 
+/// How the programs were started that count; where none was, how they would be.
 fn how(row: &Row, counted: &[&Run]) -> String {
+    let runners = distinct(counted.iter().filter(|run| run.suite != Suite::Build).map(|run| run.runner.clone()));
     match row.runner.kind {
-        RunnerKind::None if counted.is_empty() => "nothing to run it here".into(),
+        _ if !runners.is_empty() => runners.join(", "),
+        RunnerKind::None => "nothing to run it here".into(),
         kind => kind.word().into(),
     }
+}
+
+/// Each once, in the order of their first.
+fn distinct(words: impl Iterator<Item = String>) -> Vec<String> {
+    words.fold(Vec::new(), |mut found, word| {
+        if !found.contains(&word) {
+            found.push(word);
+        }
+        found
+    })
 }
 
 fn archive(row: &Row, counted: &[&Run]) -> String {

@@ -32,9 +32,7 @@ fn the_page_tells_what_is_declared_proven_and_by_what() {
     let page = table::page(&facts(&[(Suite::Build, 0), (Suite::Start, 0), (Suite::Unit, 2)]));
     let line = page.lines().find(|line| line.contains("**linux-riscv64**")).unwrap();
     assert!(
-        line.starts_with(
-            "| **linux-riscv64** | 3 | 3 | build 3, start 3, **unit 2 failed of 5** | emulated | `0123456789ab` | 2026-11-24 |"
-        ),
+        line.starts_with("| **linux-riscv64** | 3 | 3 | build 3, start 3, **unit 2 failed of 5** | native | `0123456789ab` | 2026-11-24 |"),
         "{line}"
     );
     assert!(page.contains("## What a tier promises") && page.contains("## Results on file"));
@@ -67,7 +65,7 @@ fn a_result_of_a_row_that_is_gone_is_a_fault() {
 
 #[test]
 fn a_commit_of_elsewhere_is_a_finding() {
-    let said = findings(&facts(&[(Suite::Build, 0), (Suite::Start, 0)]), None);
+    let said = findings(Path::new("."), &facts(&[(Suite::Build, 0), (Suite::Start, 0)]), None);
     // A checkout that is no repository, or a shallow one, cannot know.
     if git::head().is_ok() && !git::is_in_history("0123456789abcdef0123456789abcdef01234567") {
         assert!(said[0].contains("is not in the history of this checkout"), "{said:?}");

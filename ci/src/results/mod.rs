@@ -7,8 +7,10 @@
 //!
 //! Writes: `cargo ci build`, `test` and `verify`, each its own file. Reads: the page, the report and the check of both.
 //! A file that was edited does not add up: the digest covers the counts and the evidence, and the counts are those of the
-//! evidence. Who edits all of them at once leaves a commit that says so; in the workflows the files are attested besides.
+//! evidence. Who edits all of them at once has to do so to a file that git knows, which is seen too (`history.rs`); results of the
+//! workflows are attested besides.
 
+pub mod history;
 pub mod proof;
 pub mod record;
 mod store;
@@ -20,7 +22,7 @@ use std::collections::BTreeMap;
 use crate::digest;
 use crate::matrix::{Route, Suite};
 use record::Record;
-pub use store::{Filed, load, save};
+pub use store::{FOLDER, Filed, load, save};
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -47,10 +49,14 @@ pub struct Run {
     pub counts: Counts,
     /// `[2, 4]` is the second of four parts.
     pub partition: Option<[u32; 2]>,
+    /// 2 where it is the second run of the same on this commit: no run takes the place of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<u32>,
     pub millis: u64,
     /// When it ended, in UTC.
     pub finished: String,
-    pub route: Route,
+    /// How it was built; nothing where that is not known of what was run.
+    pub route: Option<Route>,
     pub runner: String,
     pub is_emulated: bool,
     pub host: String,
@@ -75,7 +81,8 @@ impl Run {
     pub fn stem(&self) -> String {
         let part = self.partition.map(|[part, of]| format!("-{part}of{of}")).unwrap_or_default();
         let partial = if self.is_whole { "" } else { "-partial" };
-        format!("{}{partial}{part}-{}", self.suite.word(), self.commit.get(..12).unwrap_or(&self.commit))
+        let repeat = self.repeat.map(|repeat| format!("-{repeat}")).unwrap_or_default();
+        format!("{}{partial}{part}-{}{repeat}", self.suite.word(), self.commit.get(..12).unwrap_or(&self.commit))
     }
 
     pub fn has_passed(&self) -> bool {
@@ -136,9 +143,10 @@ pub mod sample {
             is_whole: true,
             counts: Counts::default(),
             partition: None,
+            repeat: None,
             millis: 61_000,
             finished: finished.to_owned(),
-            route: Route::Native,
+            route: Some(Route::Native),
             runner: "native".to_owned(),
             is_emulated: false,
             host: "linux x86_64, 2 processors".to_owned(),
@@ -201,6 +209,7 @@ mod tests {
                 serde_json::Value::String(_) if name == "route" => "zig".into(),
                 serde_json::Value::String(text) => format!("{text}0").into(),
                 serde_json::Value::Array(_) => serde_json::json!(["etcd"]),
+                serde_json::Value::Null if name == "route" => "zig".into(),
                 serde_json::Value::Null if name == "partition" => serde_json::json!([1, 2]),
                 serde_json::Value::Null => serde_json::json!({ "name": "a", "sha256": "b" }),
                 serde_json::Value::Object(_) if name == "counts" => {

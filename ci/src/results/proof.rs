@@ -5,6 +5,7 @@
 //! ```
 //!
 //! A run counts when it was of all programs and of a clean commit. A suite in parts passes when all its parts of one commit do.
+//! Tier 1 is proven natively only.
 
 use crate::matrix::{Row, RunnerKind, Skip, Suite};
 
@@ -29,11 +30,12 @@ pub enum Standing<'a> {
 impl<'a> Proof<'a> {
     pub fn of(row: &Row, runs: &'a [Run]) -> Proof<'a> {
         let suites: Vec<(Suite, Standing)> = Suite::ALL.into_iter().map(|suite| (suite, standing(row, suite, runs))).collect();
-        let holds = |suite: &Suite| {
-            let standing = suites.iter().find(|(other, _)| other == suite).map(|(_, standing)| standing);
-            matches!(standing, Some(Standing::Passed(_) | Standing::NoRunner))
+        let holds = |suite: &Suite, tier: u8| match suites.iter().find(|(other, _)| other == suite) {
+            Some((_, Standing::Passed(runs))) => tier > 1 || runs.iter().all(|run| !run.is_emulated),
+            Some((_, Standing::NoRunner)) => tier > 1,
+            _ => false,
         };
-        let tier = (1..=3).find(|tier| Suite::of_tier(*tier).iter().all(holds));
+        let tier = (1..=3).find(|tier| Suite::of_tier(*tier).iter().all(|suite| holds(suite, *tier)));
         Proof { tier, suites }
     }
 
@@ -100,7 +102,11 @@ fn standing<'a>(row: &Row, suite: Suite, runs: &'a [Run]) -> Standing<'a> {
         return if newest.has_passed() { Standing::Passed(vec![newest]) } else { Standing::Failed(vec![newest]) };
     };
     let is_part = |run: &&Run| counts(run) && run.commit == newest.commit && run.partition.is_some_and(|[_, other]| other == of);
-    let parts: Vec<&Run> = runs.iter().filter(is_part).collect();
+    let is_last = |run: &&Run| {
+        let is_later = |other: &Run| is_part(&other) && other.partition == run.partition && other.finished > run.finished;
+        !runs.iter().any(is_later)
+    };
+    let parts: Vec<&Run> = runs.iter().filter(is_part).filter(is_last).collect();
     if parts.iter().any(|run| !run.has_passed()) {
         return Standing::Failed(parts);
     }
@@ -162,6 +168,13 @@ zig = { target = "x86_64-linux-musl" }
         assert_eq!(proven(&TIER_2[..4]), Some(3));
         assert_eq!(proven(&TIER_2), Some(2));
         assert_eq!(proven(&Suite::ALL), Some(1));
+    }
+
+    #[test]
+    fn an_emulator_proves_no_tier_1() {
+        let mut runs = runs(&Suite::ALL);
+        runs[3].is_emulated = true;
+        assert_eq!(Proof::of(&row(), &runs).tier, Some(2));
     }
 
     #[test]

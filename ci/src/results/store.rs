@@ -68,12 +68,16 @@ fn read(path: &Path) -> Result<Run> {
     Ok(run)
 }
 
-/// Seals the run over its evidence and files both; a run of the same suite and commit is replaced.
-pub fn save(checkout: &Path, run: Run, record: &Record) -> Result<(Run, PathBuf)> {
-    let run = run.sealed(record);
+/// Seals the run over its evidence and files both, beside earlier runs of the same suite and commit.
+pub fn save(checkout: &Path, mut run: Run, record: &Record) -> Result<(Run, PathBuf)> {
     let folder = checkout.join(FOLDER).join(&run.row);
     fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
-    let path = folder.join(format!("{}.json", run.stem()));
+    let path_of = |run: &Run| folder.join(format!("{}.json", run.stem()));
+    while path_of(&run).exists() {
+        run.repeat = Some(run.repeat.unwrap_or(1) + 1);
+    }
+    let run = run.sealed(record);
+    let path = path_of(&run);
     // Crash: between the two writes the new evidence does not fit the old result, and the check says so.
     let write = |path: &Path, text: String| fs::write(path, text).with_context(|| format!("failed to write {}", path.display()));
     write(&path.with_extension("tests"), record.text())?;

@@ -145,6 +145,12 @@ impl Recipe {
         Step::cargo().args(verb).args(["--locked", "--target", self.row.triple()]).vars(self.variables.clone())
     }
 
+    /// The compiler that cargo is to call.
+    pub fn rustc(&self) -> OsString {
+        let set = self.variables.iter().find(|(name, _)| name == "RUSTC");
+        set.map_or_else(|| "rustc".into(), |(_, program)| program.clone())
+    }
+
     /// A folder for what wraps or completes the row's compilers.
     fn wrappers(&self) -> PathBuf {
         place::cache().join("wrappers").join(format!("{}-{}", self.row.name(), self.route.word()))

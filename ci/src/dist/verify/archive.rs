@@ -8,13 +8,14 @@ use anyhow::{Context, Result, bail, ensure};
 use super::super::DOCUMENTS;
 use super::super::archive::{self, Entry};
 use super::super::elf::{Needs, numbers};
+use super::super::loads::Loads;
 use super::{Floor, walk};
 use crate::matrix::{Matrix, Row, RunnerKind};
 use crate::programs::Scope;
 use crate::results::Hashed;
 use crate::run::release;
 use crate::runner::Runner;
-use crate::{build, place, route};
+use crate::{build, place};
 
 pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Result<()> {
     let name = path.file_name().context("an archive has a name")?.to_string_lossy().into_owned();
@@ -24,7 +25,15 @@ pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Res
     let stem = name.trim_end_matches(&format!(".{}", row.archive.ending())).to_owned();
     check_layout(&stem, row, &scope, &entries)?;
     println!("{name}: {} files", entries.len());
-    let needs = super::super::needs(&programs(&stem, row, &scope, &entries))?;
+    let programs = programs(&stem, row, &scope, &entries);
+    for program in &programs {
+        if let Some(loads) = Loads::of(&program.bytes).with_context(|| program.path.clone())? {
+            println!("{}: {loads}", program.path);
+            let fault = loads.fault(row);
+            ensure!(fault.is_none(), "{}: {}", program.path, fault.unwrap_or_default());
+        }
+    }
+    let needs = super::super::needs(&programs)?;
     if let Some(version) = needs.highest("GLIBC_") {
         println!("{name}: needs glibc {version}, promised is {}", row.floor);
     }
@@ -51,10 +60,9 @@ pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Res
         let lines = walk::walk(&readme, &folder.join(&stem), row, &runner)?;
         println!("\n{name}: the {lines} lines of its README's walk pass");
     }
-    let route = row.routes.get_ref().iter().copied().find(|route| route::is_here(row, *route)).unwrap_or(row.routes.get_ref()[0]);
     // The page names an archive that keeps what it promises, and no other.
     let archive = fault.is_none().then_some(Hashed { name, sha256 });
-    let started = build::start(row, route, &scope, &folder.join(&stem), archive);
+    let started = build::start(row, None, &scope, &folder.join(&stem), archive);
     let _ = fs::remove_dir_all(&folder);
     started
 }

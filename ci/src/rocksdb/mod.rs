@@ -12,8 +12,11 @@
 //! feature, compiler, flag or target is another folder, for the machine itself and for each row of the matrix. A folder that exists
 //! is whole, because it was renamed into place. Archives of different names may be made at the same time.
 
+mod compiler;
+mod facts;
+
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -21,22 +24,17 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
 
 use crate::matrix::{Endian, Route};
 use crate::place;
-use crate::route::{self, Recipe};
+use crate::route::Recipe;
 use crate::shell::{Step, seconds};
+
+use facts::Package;
 
 const NAME: &str = "librocksdb.a";
 /// Far below what RocksDB has (about 340); a build that lost files is caught, a slimmer version is not.
 const OBJECTS_MIN: usize = 200;
-/// A file of RocksDB's own tests that is in its list of sources, refuses big-endian processors by an assertion, and is called by
-/// nothing of the library: there it is compiled to an object with nothing in it.
-const LITTLE_ENDIAN_ONLY: &str = "utilities/fault_injection_fs.cc";
-/// Variables of cargo and of the C++ build that change what is made.
-const VARIABLES: &[&str] =
-    &["CXX", "CXXFLAGS", "CXXSTDLIB", "ROCKSDB_CXX_STD", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"];
 
 /// A folder with a whole archive in it.
 pub struct Archive {
@@ -57,7 +55,7 @@ pub fn archive() -> Result<Archive> {
         return Ok(Archive { folder });
     }
     let package = Package::find()?;
-    shelved(&package, &made_of(&package), None)
+    shelved(&package, &facts::of(&package), None)
 }
 
 /// The archive for a row: named by its own compiler and flags, built by its own recipe.
@@ -67,11 +65,11 @@ pub fn archive_for(recipe: &Recipe) -> Result<Archive> {
         return archive();
     }
     let package = Package::find()?;
-    shelved(&package, &made_for(&package, recipe), Some(recipe))
+    shelved(&package, &facts::of_row(&package, recipe), Some(recipe))
 }
 
 fn shelved(package: &Package, made_of: &str, recipe: Option<&Recipe>) -> Result<Archive> {
-    let name = format!("{:016x}", hash(made_of.as_bytes()));
+    let name = facts::name(made_of);
     let folder = place::cache().join("rocksdb").join(&name);
     if check(&folder.join(NAME)).is_ok() {
         return Ok(Archive { folder });
@@ -98,8 +96,11 @@ fn build(package: &Package, made_of: &str, folder: &Path, workshop: &Path, recip
     let step = recipe.map_or_else(|| Step::cargo().args(["build", "--locked"]), |recipe| recipe.cargo(&["build"]));
     let step = step.args(["--release", "--quiet", "--package", "librocksdb-sys", "--target-dir"]).args([workshop]);
     let step = step.var("CARGO_PROFILE_RELEASE_DEBUG", "false");
-    let step = match recipe.filter(|recipe| recipe.row.endian == Endian::Big) {
-        Some(recipe) => step.var(format!("CXX_{}", recipe.row.triple_word()), without_little_endian(workshop, &recipe.compiler)?),
+    let step = match recipe.filter(|recipe| recipe.route == Route::Zig || recipe.row.endian == Endian::Big) {
+        Some(recipe) => {
+            let script = compiler::script(workshop, &recipe.compiler, recipe.row.endian)?;
+            step.var(format!("CXX_{}", recipe.row.triple_word()), script)
+        }
         None => step,
     };
     println!("$ {}", step.line());
@@ -132,114 +133,6 @@ fn build(package: &Package, made_of: &str, folder: &Path, workshop: &Path, recip
     fs::rename(&staged, folder).with_context(|| format!("failed to put {} in place", folder.display()))?;
     println!("rocksdb: {} after {}", folder.display(), seconds(start.elapsed()));
     Ok(())
-}
-
-/// The compiler behind a script that gives it nothing to read in place of that file.
-fn without_little_endian(workshop: &Path, compiler: &OsStr) -> Result<PathBuf> {
-    let script = workshop.join("c++");
-    let compiler = compiler.display();
-    let text = format!(
-        "#!/bin/sh\ncase \"$*\" in *{LITTLE_ENDIAN_ONLY})\n    while [ \"$1\" != -o ]; do shift; done\n    \
-         exec {compiler} -x c++ -c /dev/null -o \"$2\" ;;\nesac\nexec {compiler} \"$@\"\n"
-    );
-    route::script(&script, &text)?;
-    Ok(script)
-}
-
-/// The package of the lock file, as cargo resolves it for this checkout.
-struct Package {
-    version: String,
-    features: Vec<String>,
-    folder: PathBuf,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<MetadataPackage>,
-    resolve: MetadataResolve,
-}
-
-#[derive(Deserialize)]
-struct MetadataPackage {
-    id: String,
-    name: String,
-    version: String,
-    manifest_path: PathBuf,
-}
-
-#[derive(Deserialize)]
-struct MetadataResolve {
-    nodes: Vec<MetadataNode>,
-}
-
-#[derive(Deserialize)]
-struct MetadataNode {
-    id: String,
-    features: Vec<String>,
-}
-
-impl Package {
-    fn find() -> Result<Package> {
-        let step = Step::cargo().args(["metadata", "--format-version", "1", "--locked"]);
-        let done = step.command(&place::checkout()).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-        ensure!(done.status.success(), "`{}` failed ({})", step.line(), done.status);
-        let metadata: Metadata = serde_json::from_slice(&done.stdout).context("cargo metadata is not what it was")?;
-        let package = metadata.packages.into_iter().find(|package| package.name == "librocksdb-sys");
-        let package = package.context("librocksdb-sys is not in the lock file")?;
-        let node = metadata.resolve.nodes.into_iter().find(|node| node.id == package.id);
-        let mut features = node.map(|node| node.features).unwrap_or_default();
-        features.sort();
-        let folder = package.manifest_path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Ok(Package { version: package.version, features, folder })
-    }
-
-    fn source_files(&self) -> usize {
-        fs::read_to_string(self.folder.join("rocksdb_lib_sources.txt")).map_or(0, |list| list.lines().count())
-    }
-}
-
-/// Everything that decides the archive's bytes, one fact a line.
-fn made_of(package: &Package) -> String {
-    let checkout = place::checkout();
-    let first_line = |step: Step| step.first_line(&checkout).unwrap_or_default();
-    let host = Step::new("rustc").args(["-vV"]).command(&checkout).output().map(|done| String::from_utf8_lossy(&done.stdout).into_owned());
-    let host = host.unwrap_or_default().lines().find_map(|line| line.strip_prefix("host: ").map(str::to_owned)).unwrap_or_default();
-    let mut facts = vec![
-        format!("librocksdb-sys {}", package.version),
-        format!("features {}", package.features.join(" ")),
-        format!("host {host}"),
-        format!("compiler {}", first_line(Step::new(compiler()).args(["--version"]))),
-    ];
-    for name in VARIABLES {
-        if let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) {
-            facts.push(format!("{name}={}", value.to_string_lossy()));
-        }
-    }
-    // Flags that cargo takes from the checkout's own configuration.
-    let config = fs::read_to_string(checkout.join(".cargo/config.toml")).unwrap_or_default();
-    facts.extend(config.lines().filter(|line| line.contains("rustflags") || line.contains("target-")).map(str::to_owned));
-    facts.join("\n") + "\n"
-}
-
-/// The same for a row: its triple in place of the host, its compiler and flags in place of the machine's.
-fn made_for(package: &Package, recipe: &Recipe) -> String {
-    let compiler = Step::new(&recipe.compiler).args(["--version"]).first_line(&place::checkout()).unwrap_or_default();
-    let mut facts = vec![
-        format!("librocksdb-sys {}", package.version),
-        format!("features {}", package.features.join(" ")),
-        format!("target {}", recipe.row.triple()),
-        format!("compiler {compiler}"),
-    ];
-    facts.extend(recipe.cxxflags.iter().chain(&recipe.compiler_facts).cloned());
-    if recipe.row.endian == Endian::Big {
-        facts.push(format!("without {LITTLE_ENDIAN_ONLY}"));
-    }
-    facts.join("\n") + "\n"
-}
-
-/// FNV-1a: the same name for the same facts with every toolchain.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Walks the archive from member to member: it has to end where the file ends, with enough objects on the way.
@@ -361,23 +254,5 @@ mod tests {
     fn an_archive_with_few_objects_is_refused() {
         let refused = checked("few", &archive_of(OBJECTS_MIN - 1)).unwrap_err();
         assert!(refused.to_string().contains("only 199 objects"), "{refused}");
-    }
-
-    #[test]
-    fn the_folder_changes_with_the_facts() {
-        assert_eq!(hash(b""), 0xcbf2_9ce4_8422_2325);
-        assert_ne!(hash(b"compiler 12"), hash(b"compiler 13"));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_that_refuses_big_endian_is_compiled_from_nothing_and_the_others_as_they_are() {
-        let folder = env::temp_dir().join(format!("cargo-ci-{}-compiler", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let compiler = without_little_endian(&folder, OsStr::new("echo")).unwrap();
-        let said = |file: &str| Step::new(&compiler).args(["-O3", "-o", "out.o", "-c", file]).first_line(&folder).unwrap();
-        assert_eq!(said("rocksdb/utilities/fault_injection_fs.cc"), "-x c++ -c /dev/null -o out.o");
-        assert_eq!(said("rocksdb/utilities/fault_injection_env.cc"), "-O3 -o out.o -c rocksdb/utilities/fault_injection_env.cc");
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

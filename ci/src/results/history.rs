@@ -1,0 +1,156 @@
+//! What git remembers of the results: none may be taken away or changed to hide how a suite ended.
+//!
+//! ```text
+//!   a result that git had, and the folder lacks   --nothing newer of its suite--> a finding
+//!   a result that differs from when it was filed  --same time of its end-------> a finding
+//! ```
+//!
+//! Reads: the history of what is checked out. A shallow checkout remembers less, and finds less.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{FOLDER, Run};
+use crate::shell::Step;
+
+/// Why the folder is not what its history says; nothing outside of a checkout of git.
+pub fn findings(checkout: &Path, runs: &[Run]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (path, before) in changed(checkout) {
+        let Some(was) = before.and_then(|text| serde_json::from_str::<Run>(&text).ok()) else { continue };
+        let now = runs.iter().find(|run| format!("{FOLDER}/{}/{}.json", run.row, run.stem()) == path);
+        let is_of_it = |run: &&Run| (&run.row, run.suite, run.is_whole) == (&was.row, was.suite, was.is_whole);
+        match now {
+            Some(now) if now.finished == was.finished && *now != was => findings.push(format!("{path}: it was changed after it was filed")),
+            Some(_) => {}
+            None if runs.iter().filter(is_of_it).any(|run| run.finished > was.finished) => {}
+            None => findings.push(format!("{path}: it was deleted, and nothing newer of its suite took its place")),
+        }
+    }
+    findings
+}
+
+/// Results that were changed or deleted since they were filed, each with what it was before that.
+fn changed(checkout: &Path) -> Vec<(String, Option<String>)> {
+    let show = |revision: &str, path: &str| text(checkout, &["show", &format!("{revision}:{path}")]);
+    let is_result = |path: &&str| path.ends_with(".json");
+    let mut found = Vec::new();
+    // Uncommitted, and then from the newest commit back: what counts is how a file was before the first change that is met.
+    let mut seen = BTreeSet::new();
+    let now = text(checkout, &["diff", "--no-renames", "--diff-filter=MD", "--name-only", "HEAD", "--", FOLDER]).unwrap_or_default();
+    for path in now.lines().filter(is_result) {
+        seen.insert(path.to_owned());
+        found.push((path.to_owned(), show("HEAD", path)));
+    }
+    let log = ["log", "--no-renames", "--diff-filter=MD", "--format=commit %H", "--name-only", "--", FOLDER];
+    let mut commit = String::new();
+    for line in text(checkout, &log).unwrap_or_default().lines() {
+        match line.strip_prefix("commit ") {
+            Some(hash) => commit = hash.to_owned(),
+            None if is_result(&line) && seen.insert(line.to_owned()) => {
+                found.push((line.to_owned(), show(&format!("{commit}^"), line)));
+            }
+            None => {}
+        }
+    }
+    found
+}
+
+fn text(checkout: &Path, words: &[&str]) -> Option<String> {
+    let done = Step::new("git").args(words).command(checkout).stdin(std::process::Stdio::null()).output().ok()?;
+    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::matrix::Suite;
+    use crate::results::{self, sample};
+
+    /// A repository with one failed and, if asked, one later result of a suite, committed one by one.
+    struct Repository(PathBuf);
+
+    impl Repository {
+        fn new(name: &str) -> Repository {
+            let path = std::env::temp_dir().join(format!("cargo-ci-history-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            let repository = Repository(path);
+            repository.git(&["init", "-q"]);
+            repository.file("2026-11-24T18:00:00Z", 1);
+            repository
+        }
+
+        fn git(&self, words: &[&str]) {
+            let own = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
+            assert!(Step::new("git").args(own).args(words).command(&self.0).output().unwrap().status.success(), "{words:?}");
+        }
+
+        fn commit(&self) {
+            self.git(&["add", "--all"]);
+            self.git(&["commit", "-q", "--message", "results"]);
+        }
+
+        fn file(&self, finished: &str, failed: usize) -> PathBuf {
+            let run = sample::run("linux-amd64", Suite::Unit, finished);
+            let (_, path) = results::save(&self.0, run, &sample::record(3, failed)).unwrap();
+            self.commit();
+            path
+        }
+
+        fn runs(&self) -> Vec<Run> {
+            results::load(&self.0).unwrap().into_iter().filter_map(|filed| filed.run.ok()).collect()
+        }
+
+        fn said(&self) -> String {
+            findings(&self.0, &self.runs()).join("\n")
+        }
+    }
+
+    impl Drop for Repository {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const FIRST: &str = "platforms/results/linux-amd64/unit-0123456789ab.json";
+
+    #[test]
+    fn a_red_result_may_not_be_taken_away_to_show_an_older_green_one() {
+        let repository = Repository::new("deleted");
+        let red = repository.file("2026-11-25T18:00:00Z", 1);
+        assert_eq!(repository.said(), "");
+        fs::remove_file(&red).unwrap();
+        let wanted = "unit-0123456789ab-2.json: it was deleted, and nothing newer of its suite took its place";
+        assert!(repository.said().contains(wanted), "{}", repository.said());
+        repository.commit();
+        assert!(repository.said().contains(wanted), "{}", repository.said());
+        repository.file("2026-11-26T18:00:00Z", 0);
+        assert_eq!(repository.said(), "");
+    }
+
+    #[test]
+    fn a_result_that_was_superseded_may_go() {
+        let repository = Repository::new("superseded");
+        repository.file("2026-11-25T18:00:00Z", 0);
+        fs::remove_file(repository.0.join(FIRST)).unwrap();
+        repository.commit();
+        assert_eq!(repository.said(), "");
+    }
+
+    #[test]
+    fn a_result_that_was_sealed_anew_is_found_committed_or_not() {
+        let repository = Repository::new("sealed");
+        let path = repository.0.join(FIRST);
+        fs::remove_file(&path).unwrap();
+        let run = sample::run("linux-amd64", Suite::Unit, "2026-11-24T18:00:00Z");
+        results::save(&repository.0, run, &sample::record(4, 0)).unwrap();
+        let wanted = format!("{FIRST}: it was changed after it was filed");
+        assert_eq!(repository.said(), wanted);
+        repository.commit();
+        assert_eq!(repository.said(), wanted);
+    }
+}
