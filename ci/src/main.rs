@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apt;
 mod build;
 mod digest;
 mod dist;

@@ -1,6 +1,7 @@
 //! Installs what a build or the tests need and the machine lacks, and has RocksDB built.
 //!
-//! A Debian-like machine and root: `apt-get` brings it. Anywhere else the missing tool is named with its package.
+//! A Debian-like machine, and root or a sudo that asks for no password: `apt-get` brings it. Anywhere else the missing tool is named
+//! with its package.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::matrix::{Route, Row};
-use crate::place;
 use crate::rocksdb::{self, Archive};
 use crate::route::Recipe;
 use crate::shell::Step;
+use crate::{apt, place};
 
 /// A tool, how it is recognised, and the package that brings it.
 pub struct Tool {
@@ -79,12 +80,10 @@ fn tools(purpose: Purpose) -> Result<()> {
         println!("missing: {} (package {}), needed for {}", tool.name, tool.package, tool.needed_for);
     }
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
-    if !can_install() {
+    if !apt::can_install() {
         bail!("please install: {}", packages.join(" "));
     }
-    let apt = || Step::new("apt-get").var("DEBIAN_FRONTEND", "noninteractive");
-    apt().args(["update"]).run(Path::new("/"))?;
-    apt().args(["install", "--yes", "--no-install-recommends"]).args(&packages).run(Path::new("/"))?;
+    apt::install(&packages).iter().try_for_each(|step| step.run(Path::new("/")).map(drop))?;
     match missing.iter().find(|tool| !(tool.is_present)()) {
         Some(tool) => bail!("{} is still missing after installing {}", tool.name, tool.package),
         None => Ok(()),
@@ -107,11 +106,6 @@ fn components() {
 pub fn has_component(component: &str) -> bool {
     let subcommand = if component == "rustfmt" { "fmt" } else { component };
     Step::cargo().args([subcommand, "--version"]).first_line(&place::checkout()).is_some()
-}
-
-fn can_install() -> bool {
-    let is_root = Step::new("id").args(["-u"]).first_line(Path::new("/")).as_deref() == Some("0");
-    is_root && Step::new("apt-get").args(["--version"]).first_line(Path::new("/")).is_some()
 }
 
 fn has_compiler() -> bool {
