@@ -81,22 +81,24 @@ fn told_once(needs: Vec<Need>) -> Vec<Need> {
     told
 }
 
-fn of_row(row: &Row) -> Vec<Need> {
-    let mut needs = Vec::new();
-    // One route is enough; where none works, the first that could be brought is asked for.
+/// The routes that its suites and its archive are built by, often the same. None where nothing here builds it.
+fn routes(row: &Row) -> Vec<Route> {
     let routes = row.routes.get_ref();
-    let is_any = routes.iter().any(|route| route::is_here(row, *route));
-    if let Some(route) = routes.iter().find(|route| route::is_here(row, **route) || (!is_any && can_be_brought(**route))) {
-        needs.extend(compiler(row, *route));
-    } else {
-        let why = format!(
-            "{}: no route of it works on this machine ({})",
-            row.name(),
-            routes.iter().map(|route| route.word()).collect::<Vec<_>>().join(", ")
-        );
-        println!("note    {why}");
-        return needs;
+    // One route is enough; where none works, the first that could be brought is asked for.
+    let here = routes.iter().find(|route| route::is_here(row, **route));
+    let mut wanted: Vec<Route> = here.or_else(|| routes.iter().find(|route| can_be_brought(**route))).copied().into_iter().collect();
+    wanted.extend(route::for_release(row, None).filter(|route| !wanted.contains(route)));
+    wanted
+}
+
+fn of_row(row: &Row) -> Vec<Need> {
+    let routes = routes(row);
+    if routes.is_empty() {
+        let words: Vec<&str> = row.routes.get_ref().iter().map(|route| route.word()).collect();
+        println!("note    {}: no route of it works on this machine ({})", row.name(), words.join(", "));
+        return Vec::new();
     }
+    let mut needs: Vec<Need> = routes.iter().filter_map(|route| compiler(row, *route)).collect();
     if !route::is_this_machine(row) {
         needs.push(library(row));
     }
@@ -173,12 +175,18 @@ mod tests {
         let matrix = Matrix::load(&place::checkout()).unwrap();
         for row in &matrix.rows {
             let needs = of_row(row);
-            let is_buildable = row.routes.get_ref().iter().any(|route| can_be_brought(*route));
-            assert!(!is_buildable || !needs.is_empty() || route::is_this_machine(row), "{}", row.name());
+            assert!(!needs.is_empty() || route::is_this_machine(row) || routes(row).is_empty(), "{}", row.name());
             for need in needs {
                 assert!(!need.what.is_empty() && !need.brought_by.is_empty(), "{}: {}", row.name(), need.what);
             }
         }
+    }
+
+    #[test]
+    fn a_row_needs_the_route_that_its_archive_is_built_by_too() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let needs = of_row(matrix.row("linux-amd64").unwrap());
+        assert!(needs.iter().any(|need| need.what == zig::PACKAGES.join(" ")), "a machine's own compiler keeps no floor");
     }
 
     #[test]

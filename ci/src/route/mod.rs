@@ -176,6 +176,12 @@ fn choose(row: &Row, asked: Option<Route>) -> Result<Route> {
     }
 }
 
+/// The route by which the row is given out, where only one will do: a machine's own compiler links its own libc, and zig keeps a floor.
+pub fn for_release(row: &Row, asked: Option<Route>) -> Option<Route> {
+    let keeps_floor = row.floor.starts_with("glibc") && row.routes.get_ref().contains(&Route::Zig);
+    asked.or(keeps_floor.then_some(Route::Zig))
+}
+
 /// Whether the machine has what the route needs, apart from the standard library.
 pub fn is_here(row: &Row, route: Route) -> bool {
     match route {
@@ -232,6 +238,15 @@ mod tests {
         let matrix = Matrix::load(&place::checkout()).unwrap();
         let said = choose(matrix.row("linux-386").unwrap(), Some(Route::Gcc)).unwrap_err().to_string();
         assert_eq!(said, "linux-386 is not built by the route gcc; it has zig, cross");
+    }
+
+    #[test]
+    fn what_is_given_out_keeps_the_floor_of_glibc_unless_another_route_is_asked_for() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let of = |name: &str, asked| for_release(matrix.row(name).unwrap(), asked);
+        assert_eq!(of("linux-amd64", None), Some(Route::Zig));
+        assert_eq!(of("linux-amd64", Some(Route::Native)), Some(Route::Native));
+        assert_eq!(of("darwin-arm64", None), None);
     }
 
     #[test]
