@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::matrix::{Matrix, Route, Row, RunnerKind};
 use crate::route::{self, Standard, standard, zig};
@@ -33,6 +33,10 @@ pub fn doctor(row: Option<&str>, is_fixing: bool) -> Result<()> {
     for need in &needs {
         println!("{} {:<34} {}", if need.is_here { "ok     " } else { "missing" }, need.what, need.why);
     }
+    let never: Vec<String> = rows.iter().filter_map(|row| unbuildable(row)).collect();
+    never.iter().for_each(|why| println!("never   {why}"));
+    // Of all rows there is one that only a machine of its own builds: who asks for all is told, and no more.
+    ensure!(row.is_none() || never.is_empty(), "{}", never.join("\n"));
     let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_here).collect();
     if missing.is_empty() {
         println!("\nnothing is missing");
@@ -91,11 +95,17 @@ fn routes(row: &Row) -> Vec<Route> {
     wanted
 }
 
+/// Why there is nothing to bring for the row.
+fn unbuildable(row: &Row) -> Option<String> {
+    let words: Vec<&str> = row.routes.get_ref().iter().map(|route| route.word()).collect();
+    routes(row).is_empty().then(|| {
+        format!("{} cannot be built on this machine: it has the routes {}, and nothing brings one here", row.name(), words.join(", "))
+    })
+}
+
 fn of_row(row: &Row) -> Vec<Need> {
     let routes = routes(row);
     if routes.is_empty() {
-        let words: Vec<&str> = row.routes.get_ref().iter().map(|route| route.word()).collect();
-        println!("note    {}: no route of it works on this machine ({})", row.name(), words.join(", "));
         return Vec::new();
     }
     let mut needs: Vec<Need> = routes.iter().filter_map(|route| compiler(row, *route)).collect();
@@ -175,11 +185,21 @@ mod tests {
         let matrix = Matrix::load(&place::checkout()).unwrap();
         for row in &matrix.rows {
             let needs = of_row(row);
-            assert!(!needs.is_empty() || route::is_this_machine(row) || routes(row).is_empty(), "{}", row.name());
+            assert!(!needs.is_empty() || route::is_this_machine(row) || unbuildable(row).is_some(), "{}", row.name());
             for need in needs {
                 assert!(!need.what.is_empty() && !need.brought_by.is_empty(), "{}: {}", row.name(), need.what);
             }
         }
+    }
+
+    #[test]
+    fn a_row_that_nothing_here_builds_is_no_success() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        if route::is_this_machine(matrix.row("freebsd-amd64").unwrap()) {
+            return;
+        }
+        let said = doctor(Some("freebsd-amd64"), false).unwrap_err().to_string();
+        assert_eq!(said, "freebsd-amd64 cannot be built on this machine: it has the routes native, and nothing brings one here");
     }
 
     #[test]
