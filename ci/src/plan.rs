@@ -21,8 +21,12 @@ struct Job {
     job: String,
     tier: u8,
     suites: Vec<Suite>,
-    /// The same for a shell.
+    /// The same for `test ROW --suite`, but for those that want root.
     suite_words: String,
+    /// They mount volumes and fill them.
+    root_suite_words: String,
+    /// Whether its deb can be installed there: a chroot starts programs of its own processor only.
+    deb: bool,
     archive: String,
     can_start: bool,
 }
@@ -124,11 +128,21 @@ fn job(row: &Row, reach: Option<Reach>) -> Option<Job> {
         row: row.name().to_owned(),
         job: row.job.clone()?,
         tier: row.tier(),
-        suite_words: suites.iter().map(|suite| suite.word()).collect::<Vec<_>>().join(" "),
+        suite_words: words(&suites, |suite| !wants_root(suite)),
+        root_suite_words: words(&suites, wants_root),
+        deb: is_native && row.packages.deb.is_some(),
         suites,
         archive: row.archive.ending().to_owned(),
         can_start: is_native || row.runner.kind != RunnerKind::None,
     })
+}
+
+fn wants_root(suite: Suite) -> bool {
+    matches!(suite, Suite::Functional | Suite::Stress)
+}
+
+fn words(suites: &[Suite], is_wanted: impl Fn(Suite) -> bool) -> String {
+    suites.iter().filter(|suite| is_wanted(**suite)).map(|suite| suite.word()).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -157,8 +171,8 @@ mod tests {
     fn code_asks_for_tier_one_and_the_other_byte_order() {
         let jobs = planned(Some(&["README.md", "src/mvcc/mod.rs"]));
         assert_eq!(names(&jobs), ["linux-amd64", "linux-arm64", "linux-s390x"]);
-        assert_eq!(jobs[0].suite_words, "build start unit integration e2e functional");
-        assert_eq!(jobs[2].suite_words, "build start unit");
+        assert_eq!((&jobs[0].suite_words[..], &jobs[0].root_suite_words[..]), ("build,start,unit,integration,e2e", "functional"));
+        assert_eq!((&jobs[2].suite_words[..], &jobs[2].root_suite_words[..]), ("build,start,unit", ""));
     }
 
     #[test]
@@ -239,5 +253,13 @@ mod tests {
     fn a_night_runs_everything_that_a_row_has() {
         let jobs = planned(None);
         assert_eq!(jobs[0].suites, Suite::ALL);
+        assert_eq!(jobs[0].root_suite_words, "functional,stress");
+    }
+
+    #[test]
+    fn a_deb_is_installed_where_its_processor_is() {
+        let jobs = planned(None);
+        let names: Vec<&str> = jobs.iter().filter(|job| job.deb).map(|job| job.row.as_str()).collect();
+        assert_eq!(names, ["linux-amd64", "linux-arm64"]);
     }
 }

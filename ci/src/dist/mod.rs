@@ -39,6 +39,7 @@ use archive::Entry;
 use elf::Needs;
 use host::Host;
 
+pub use sums::are_complete;
 pub use verify::{Floor, verify};
 
 /// Documents of every archive, by their names there.
