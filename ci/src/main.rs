@@ -207,7 +207,22 @@ fn main() -> ExitCode {
     }
 }
 
+impl Command {
+    /// Whether it is to be run in the image, which is somewhere else.
+    fn is_for_image(&self, is_inside: bool) -> bool {
+        match self {
+            Command::Build { how, .. } | Command::Check { how, .. } | Command::Dist { how, .. } | Command::Test { how, .. } => {
+                how.route == Some(Route::Cross) && !is_inside
+            }
+            _ => false,
+        }
+    }
+}
+
 fn run(command: Command) -> Result<()> {
+    if command.is_for_image(route::cross::is_inside()) {
+        return route::cross::run(&std::env::args().skip(1).collect::<Vec<_>>());
+    }
     match command {
         Command::Setup { row, route } => {
             let archive = match row {
@@ -289,6 +304,16 @@ mod tests {
         assert_eq!(*ran.borrow(), asked);
         assert_eq!(each(&asked[..1], test).unwrap_err().to_string(), "it does not pass");
         each(&asked[1..2], test).unwrap();
+    }
+
+    #[test]
+    fn the_route_cross_is_run_in_the_image_once() {
+        let command = |words: &str| Cli::try_parse_from(words.split(' ')).unwrap().command;
+        for words in ["ci build linux-s390x", "ci check linux-s390x", "ci test linux-s390x --suite unit", "ci dist all"] {
+            let crossed = command(&format!("{words} --route cross"));
+            assert_eq!((crossed.is_for_image(false), crossed.is_for_image(true)), (true, false), "{words}");
+            assert!(!command(&format!("{words} --route zig")).is_for_image(false) && !command(words).is_for_image(false), "{words}");
+        }
     }
 
     #[test]

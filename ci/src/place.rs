@@ -47,9 +47,14 @@ pub fn row_target(row: &str) -> PathBuf {
     rows_target().join(row)
 }
 
-/// Programs that were brought from a package registry.
+/// Programs that were brought from a package registry: an image has its own, which fit its system.
 pub fn tools() -> PathBuf {
-    cache().join("tools")
+    image_tools().unwrap_or_else(|| cache().join("tools"))
+}
+
+/// Only in the images of `platforms/images`.
+pub fn image_tools() -> Option<PathBuf> {
+    env::var_os("ETCD_CI_IMAGE").filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// What starts Python: the one name that it has everywhere on that system.

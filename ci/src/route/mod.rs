@@ -6,12 +6,13 @@
 //!     native   nothing but the row's flags
 //!     gcc      CC, CXX, AR, linker of the distribution's cross compiler
 //!     zig      the same, wrappers around zig for the row's libc floor
-//!     cross    inside an image of our own: the same recipe, run there
+//!     cross    the same command inside an image of our own, where it is zig
 //! ```
 //!
 //! The standard library comes with the toolchain where it has one for the triple (`rustup target add`); where not, it is
 //! compiled with the program from its source, which a Debian machine has in `rust-web-src`.
 
+pub mod cross;
 mod gcc;
 pub mod standard;
 pub mod zig;
@@ -61,13 +62,12 @@ impl Recipe {
             Route::Native => rustflags.extend(row.native.iter().flat_map(|native| native.rustflags.iter().cloned())),
             Route::Gcc => gcc::prepare(&mut recipe, &mut rustflags)?,
             Route::Zig => zig::prepare(&mut recipe, &mut rustflags)?,
-            Route::Cross => ensure!(
-                is_inside_image(),
-                "the route cross runs inside the image of platforms/images: docker run ... cargo ci build {} --route cross",
-                row.name()
-            ),
+            Route::Cross => {
+                ensure!(cross::is_inside(), "the route cross is for build, check, test and dist, which run themselves in its image");
+                zig::prepare(&mut recipe, &mut rustflags)?;
+            }
         }
-        if matches!(route, Route::Gcc | Route::Zig) {
+        if route != Route::Native {
             recipe.bindgen();
         }
         recipe.standard_library(&mut rustflags)?;
@@ -151,6 +151,11 @@ impl Recipe {
         set.map_or_else(|| "rustc".into(), |(_, program)| program.clone())
     }
 
+    /// Whether zig is its compiler: in the image too.
+    pub fn is_zig(&self) -> bool {
+        matches!(self.route, Route::Zig | Route::Cross)
+    }
+
     /// A folder for what wraps or completes the row's compilers.
     fn wrappers(&self) -> PathBuf {
         place::cache().join("wrappers").join(format!("{}-{}", self.row.name(), self.route.word()))
@@ -188,7 +193,7 @@ pub fn is_here(row: &Row, route: Route) -> bool {
         Route::Native => is_native(row, host()),
         Route::Zig => zig::is_here(),
         Route::Gcc => gcc::is_here(row),
-        Route::Cross => is_inside_image(),
+        Route::Cross => cross::is_inside(),
     }
 }
 
@@ -217,11 +222,6 @@ pub fn host() -> &'static str {
         let said = said.map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default();
         said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned()
     })
-}
-
-/// The images of `platforms/images` say so of themselves.
-fn is_inside_image() -> bool {
-    std::env::var_os("ETCD_CI_IMAGE").is_some()
 }
 
 /// A program of a few words that calls a compiler.
