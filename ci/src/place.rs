@@ -47,9 +47,22 @@ pub fn row_target(row: &str) -> PathBuf {
     rows_target().join(row)
 }
 
-/// Programs that were brought from a package registry.
+/// Programs that were brought from a package registry: an image has its own, which fit its system.
 pub fn tools() -> PathBuf {
-    cache().join("tools")
+    image_tools().unwrap_or_else(|| cache().join("tools"))
+}
+
+/// Only in the images of `platforms/images`.
+pub fn image_tools() -> Option<PathBuf> {
+    env::var_os("ETCD_CI_IMAGE").filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// What starts Python: the one name that it has everywhere on that system.
+pub const PYTHON: &str = if cfg!(windows) { "python" } else { "python3" };
+
+/// Where the programs of packages of Python lie.
+pub fn python_tools() -> PathBuf {
+    tools().join("python").join(if cfg!(windows) { "Scripts" } else { "bin" })
 }
 
 /// Holds `folder` for this process until the file is dropped; says so when another process has it.

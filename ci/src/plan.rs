@@ -21,8 +21,12 @@ struct Job {
     job: String,
     tier: u8,
     suites: Vec<Suite>,
-    /// The same for a shell.
+    /// The same for `test ROW --suite`, but for those that want root.
     suite_words: String,
+    /// They mount volumes and fill them.
+    root_suite_words: String,
+    /// Whether its deb can be installed there: a chroot starts programs of its own processor only.
+    deb: bool,
     archive: String,
     can_start: bool,
 }
@@ -44,20 +48,36 @@ enum Reach {
 }
 
 const WORDS: &[&str] = &["platforms/results/", "dist/docs/", "bench/"];
+/// Sources that say `cfg` of a system or a processor are all among these: the tests read them.
 const DIFFERING: &[&str] = &[
     "platforms/",
     "ci/",
+    "ci.sh",
     "dist/",
+    ".cargo/",
+    ".ci/",
     ".github/",
     ".config/",
     "build.rs",
     "Cargo.toml",
     "Cargo.lock",
-    "src/storage/",
-    "src/wal/",
     "src/bbolt/",
-    "src/server/signal/",
+    "src/ctl/interrupt.rs",
+    "src/ctl/snapshot.rs",
+    "src/ctl/words.rs",
+    "src/metrics/process.rs",
+    "src/node/pipeline/",
+    "src/node/space.rs",
+    "src/node/takeover/",
+    "src/release.rs",
     "src/server/gate",
+    "src/server/listener.rs",
+    "src/server/mod.rs",
+    "src/server/signal/",
+    "src/storage/",
+    "src/utl/",
+    "src/wal/",
+    "tests/harness/",
 ];
 
 fn reach(path: &str) -> Reach {
@@ -108,15 +128,28 @@ fn job(row: &Row, reach: Option<Reach>) -> Option<Job> {
         row: row.name().to_owned(),
         job: row.job.clone()?,
         tier: row.tier(),
-        suite_words: suites.iter().map(|suite| suite.word()).collect::<Vec<_>>().join(" "),
+        suite_words: words(&suites, |suite| !wants_root(suite)),
+        root_suite_words: words(&suites, wants_root),
+        deb: is_native && row.packages.deb.is_some(),
         suites,
         archive: row.archive.ending().to_owned(),
         can_start: is_native || row.runner.kind != RunnerKind::None,
     })
 }
 
+fn wants_root(suite: Suite) -> bool {
+    matches!(suite, Suite::Functional | Suite::Stress)
+}
+
+fn words(suites: &[Suite], is_wanted: impl Fn(Suite) -> bool) -> String {
+    suites.iter().filter(|suite| is_wanted(**suite)).map(|suite| suite.word()).collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     fn planned(changed: Option<&[&str]>) -> Vec<Job> {
@@ -138,8 +171,8 @@ mod tests {
     fn code_asks_for_tier_one_and_the_other_byte_order() {
         let jobs = planned(Some(&["README.md", "src/mvcc/mod.rs"]));
         assert_eq!(names(&jobs), ["linux-amd64", "linux-arm64", "linux-s390x"]);
-        assert_eq!(jobs[0].suite_words, "build start unit integration e2e functional");
-        assert_eq!(jobs[2].suite_words, "build start unit");
+        assert_eq!((&jobs[0].suite_words[..], &jobs[0].root_suite_words[..]), ("build,start,unit,integration,e2e", "functional"));
+        assert_eq!((&jobs[2].suite_words[..], &jobs[2].root_suite_words[..]), ("build,start,unit", ""));
     }
 
     #[test]
@@ -150,6 +183,54 @@ mod tests {
             assert_eq!(planned(Some(&["src/mvcc/mod.rs", path])).len(), with_job, "{path}");
         }
         assert_eq!(planned(None).len(), with_job);
+    }
+
+    /// Whether the text has a `cfg(..)`, `cfg!(..)` or `cfg_attr(..)` that machines answer differently.
+    fn differs_by_machine(text: &str) -> bool {
+        const FACTS: [&str; 7] = ["unix", "windows", "target_os", "target_family", "target_endian", "target_pointer_width", "target_arch"];
+        text.match_indices("cfg").any(|(at, _)| {
+            let rest = text[at + 3..].trim_start_matches("_attr").trim_start_matches('!');
+            let Some(inside) = rest.strip_prefix('(') else { return false };
+            let mut open = 1;
+            let end = inside.find(|c| {
+                open += i32::from(c == '(') - i32::from(c == ')');
+                open == 0
+            });
+            let mut words = inside[..end.unwrap_or(inside.len())].split(|c: char| c != '_' && !c.is_alphanumeric());
+            words.any(|word| FACTS.contains(&word))
+        })
+    }
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap().is_dir() {
+                true => sources(&entry.path(), found),
+                false => found.push(entry.path()),
+            }
+        }
+    }
+
+    #[test]
+    fn every_source_that_differs_by_machine_asks_for_all_of_them() {
+        let (root, mut paths) = (place::checkout(), Vec::new());
+        sources(&root.join("src"), &mut paths);
+        let differing = paths.iter().filter(|path| fs::read_to_string(path).is_ok_and(|text| differs_by_machine(&text)));
+        let names: Vec<String> = differing.map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/")).collect();
+        assert!(names.len() > 10, "{names:?}");
+        let missed: Vec<&String> = names.iter().filter(|name| reach(name) != Reach::Platforms).collect();
+        assert!(missed.is_empty(), "{missed:?} belong into DIFFERING");
+    }
+
+    #[test]
+    fn a_cfg_differs_by_machine_where_it_names_a_fact_of_one() {
+        for text in
+            ["#[cfg(unix)]", "if cfg!(windows) {", "#[cfg(all(\n test,\n not(target_os = \"linux\")\n))]", "#[cfg_attr(windows, a)]"]
+        {
+            assert!(differs_by_machine(text), "{text}");
+        }
+        for text in ["#[cfg(test)]", "#[cfg(feature = \"server\")] mod unix;", "let cfg = unix(windows);"] {
+            assert!(!differs_by_machine(text), "{text}");
+        }
     }
 
     #[test]
@@ -172,5 +253,13 @@ mod tests {
     fn a_night_runs_everything_that_a_row_has() {
         let jobs = planned(None);
         assert_eq!(jobs[0].suites, Suite::ALL);
+        assert_eq!(jobs[0].root_suite_words, "functional,stress");
+    }
+
+    #[test]
+    fn a_deb_is_installed_where_its_processor_is() {
+        let jobs = planned(None);
+        let names: Vec<&str> = jobs.iter().filter(|job| job.deb).map(|job| job.row.as_str()).collect();
+        assert_eq!(names, ["linux-amd64", "linux-arm64"]);
     }
 }

@@ -35,7 +35,7 @@ pub struct Runner {
 impl Runner {
     /// How programs of the row run on this machine: natively where it is the row's own.
     pub fn of(row: &Row) -> Result<Runner> {
-        if route::is_this_machine(row) || is_same_processor(row) {
+        if route::is_this_machine(row) {
             return Ok(Runner { words: Vec::new(), name: "native".into(), is_emulated: false });
         }
         let words = match row.runner.kind {
@@ -59,12 +59,6 @@ impl Runner {
             Some((first, rest)) => Step::new(first).args(rest).args([program]),
         }
     }
-}
-
-/// A static program of the machine's own processor and system needs nothing.
-fn is_same_processor(row: &Row) -> bool {
-    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    row.runner.kind == RunnerKind::Native && row.triple().starts_with(arch) && row.os == os
 }
 
 /// wine in a folder of its own, with the one library that wine 8 lacks and Rust's standard library imports.
@@ -108,6 +102,15 @@ mod tests {
     fn the_program_comes_after_its_runner() {
         let runner = Runner { words: vec!["qemu-x".into(), "-L".into(), "/sys".into()], name: String::new(), is_emulated: true };
         assert_eq!(runner.step(Path::new("/a/etcd")).args(["--version"]).line(), "qemu-x -L /sys /a/etcd --version");
+    }
+
+    #[test]
+    fn every_row_of_the_machine_runs_there_with_nothing_before_its_programs() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        for row in matrix.rows.iter().filter(|row| route::is_this_machine(row)) {
+            let runner = Runner::of(row).unwrap();
+            assert_eq!((runner.words.len(), runner.is_emulated), (0, false), "{}", row.name());
+        }
     }
 
     #[test]

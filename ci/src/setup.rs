@@ -1,6 +1,7 @@
 //! Installs what a build or the tests need and the machine lacks, and has RocksDB built.
 //!
-//! A Debian-like machine and root: `apt-get` brings it. Anywhere else the missing tool is named with its package.
+//! A Debian-like machine, and root or a sudo that asks for no password: `apt-get` brings it. Anywhere else the missing tool is named
+//! with its package.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::matrix::{Route, Row};
-use crate::place;
 use crate::rocksdb::{self, Archive};
 use crate::route::Recipe;
 use crate::shell::Step;
+use crate::{apt, place};
 
 /// A tool, how it is recognised, and the package that brings it.
 pub struct Tool {
@@ -79,12 +80,10 @@ fn tools(purpose: Purpose) -> Result<()> {
         println!("missing: {} (package {}), needed for {}", tool.name, tool.package, tool.needed_for);
     }
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
-    if !can_install() {
+    if !apt::can_install() {
         bail!("please install: {}", packages.join(" "));
     }
-    let apt = || Step::new("apt-get").var("DEBIAN_FRONTEND", "noninteractive");
-    apt().args(["update"]).run(Path::new("/"))?;
-    apt().args(["install", "--yes", "--no-install-recommends"]).args(&packages).run(Path::new("/"))?;
+    apt::install(&packages).iter().try_for_each(|step| step.run(Path::new("/")).map(drop))?;
     match missing.iter().find(|tool| !(tool.is_present)()) {
         Some(tool) => bail!("{} is still missing after installing {}", tool.name, tool.package),
         None => Ok(()),
@@ -109,11 +108,6 @@ pub fn has_component(component: &str) -> bool {
     Step::cargo().args([subcommand, "--version"]).first_line(&place::checkout()).is_some()
 }
 
-fn can_install() -> bool {
-    let is_root = Step::new("id").args(["-u"]).first_line(Path::new("/")).as_deref() == Some("0");
-    is_root && Step::new("apt-get").args(["--version"]).first_line(Path::new("/")).is_some()
-}
-
 fn has_compiler() -> bool {
     Step::new(rocksdb::compiler()).args(["--version"]).first_line(Path::new("/")).is_some()
 }
@@ -128,7 +122,7 @@ fn has_go() -> bool {
 }
 
 fn has_venv() -> bool {
-    Step::new("python3").args(["-c", "import ensurepip, venv; print(1)"]).first_line(Path::new("/")).is_some()
+    Step::new(place::PYTHON).args(["-c", "import ensurepip, venv; print(1)"]).first_line(Path::new("/")).is_some()
 }
 
 fn has_libclang() -> bool {
@@ -149,11 +143,16 @@ pub fn compiler_headers() -> Option<PathBuf> {
 
 /// Where bindgen looks: the system's library folders and those of each LLVM.
 fn library_folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/opt/llvm/lib", "/opt/homebrew/opt/llvm/lib"]
-        .iter()
-        .map(PathBuf::from)
-        .collect();
-    folders.push("/Library/Developer/CommandLineTools/usr/lib".into());
+    const ELSEWHERE: [&str; 7] = [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/local/opt/llvm/lib",
+        "/opt/homebrew/opt/llvm/lib",
+        "/Library/Developer/CommandLineTools/usr/lib",
+        "C:/Program Files/LLVM/bin",
+    ];
+    let mut folders: Vec<PathBuf> = ELSEWHERE.iter().map(PathBuf::from).collect();
     for entry in std::fs::read_dir("/usr/lib").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("llvm") {
@@ -166,8 +165,11 @@ fn library_folders() -> Vec<PathBuf> {
 }
 
 fn holds_libclang(folder: &Path) -> bool {
-    let is_libclang =
-        |name: &str| name == "libclang.dylib" || name.starts_with("libclang.so") || (name.starts_with("libclang-") && name.contains(".so"));
+    let is_libclang = |name: &str| {
+        matches!(name, "libclang.dylib" | "libclang.dll")
+            || name.starts_with("libclang.so")
+            || (name.starts_with("libclang-") && name.contains(".so"))
+    };
     std::fs::read_dir(folder)
         .into_iter()
         .flatten()

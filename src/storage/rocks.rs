@@ -531,9 +531,10 @@ mod tests {
         std::process::abort();
     }
 
-    /// This program again, behind what a foreign one is started with (`tests/harness/runner.rs`).
+    /// This program again, behind what a foreign one is started with (`tests/harness/runner.rs`). wine is a whole system to its
+    /// programs, and starts their children itself.
     fn this_program() -> std::process::Command {
-        let runner = std::env::var("ETCD_TEST_RUNNER").unwrap_or_default();
+        let runner = if cfg!(windows) { String::new() } else { std::env::var("ETCD_TEST_RUNNER").unwrap_or_default() };
         let own = std::env::current_exe().unwrap().into_os_string();
         let mut words = runner.split_whitespace().map(Into::into).chain([own]);
         let mut command = std::process::Command::new(words.next().unwrap());

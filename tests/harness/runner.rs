@@ -16,7 +16,8 @@ use std::process::Command;
 const VARIABLE: &str = "ETCD_TEST_RUNNER";
 
 pub fn words() -> Vec<String> {
-    let words = std::env::var(VARIABLE).unwrap_or_default();
+    // wine is a whole system to its programs, a test among them, and starts their children itself.
+    let words = if cfg!(windows) { String::new() } else { std::env::var(VARIABLE).unwrap_or_default() };
     words.split_whitespace().map(str::to_owned).collect()
 }
 

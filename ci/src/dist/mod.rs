@@ -39,6 +39,7 @@ use archive::Entry;
 use elf::Needs;
 use host::Host;
 
+pub use sums::are_complete;
 pub use verify::{Floor, verify};
 
 /// Documents of every archive, by their names there.
@@ -98,14 +99,8 @@ pub fn sums(folder: &Path, address: Option<&str>) -> Result<()> {
     address.map_or(Ok(()), |address| manifests::write(&Matrix::load(&place::checkout())?, folder, address))
 }
 
-/// What is given out keeps the floor of its row, and a machine's own compiler links its own libc: zig comes first where it is.
-fn route_for(row: &Row, asked: Option<Route>) -> Option<Route> {
-    let has_zig = row.routes.get_ref().contains(&Route::Zig) && route::is_here(row, Route::Zig);
-    asked.or_else(|| has_zig.then_some(Route::Zig).filter(|_| row.floor.starts_with("glibc")))
-}
-
 fn one(row: &Row, route: Option<Route>, scope: &Scope, host: &mut Option<Host>) -> Result<()> {
-    let recipe = build::build(row, route_for(row, route), scope)?;
+    let recipe = build::build(row, route::for_release(row, route), scope)?;
     let host = match host {
         Some(host) => host,
         None if route::is_this_machine(row) => host.insert(Host::of(recipe.programs(), scope)?),

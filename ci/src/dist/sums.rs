@@ -5,7 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use super::source;
 use crate::digest;
+use crate::matrix::Matrix;
+use crate::run::release;
 
 pub const NAME: &str = "SHA256SUMS";
 
@@ -21,6 +24,20 @@ pub fn write(folder: &Path) -> Result<()> {
     fs::write(folder.join(NAME), text).with_context(|| format!("failed to write {NAME} in {}", folder.display()))
 }
 
+/// Fails with the name of every archive of a release that the folder lacks. A row of tier 3 goes without its archive where its job
+/// failed, and no other row does.
+pub fn are_complete(matrix: &Matrix, folder: &Path, failed: &[String]) -> Result<()> {
+    let rows = failed.iter().map(|name| matrix.row(name)).collect::<Result<Vec<_>>>()?;
+    let is_excused = |name: &str| rows.iter().any(|row| row.tier() == 3 && row.name() == name);
+    let release = release()?;
+    let planned = matrix.rows.iter().filter(|row| row.job.is_some() && !is_excused(row.name()));
+    let mut names: Vec<String> = planned.map(|row| format!("etcd-v{release}-{}.{}", row.name(), row.archive.ending())).collect();
+    names.push(format!("{}.tar.gz", source::stem(&release)));
+    names.retain(|name| !folder.join(name).is_file());
+    ensure!(names.is_empty(), "the release is not complete without {}", names.join(", "));
+    Ok(())
+}
+
 /// Whether the list beside the file, where there is one, has it with this digest.
 pub fn check(file: &Path, sha256: &str) -> Result<()> {
     let Ok(list) = fs::read_to_string(file.with_file_name(NAME)) else { return Ok(()) };
@@ -34,6 +51,34 @@ pub fn check(file: &Path, sha256: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place;
+
+    #[test]
+    fn a_release_lacks_every_archive_but_those_of_tier_three_whose_job_failed() {
+        let folder = std::env::temp_dir().join(format!("cargo-ci-complete-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (matrix, release) = (Matrix::load(&place::checkout()).unwrap(), release().unwrap());
+        let rows = matrix.rows.iter().filter(|row| row.job.is_some());
+        for row in rows.filter(|row| !["linux-s390x", "linux-386"].contains(&row.name())) {
+            fs::write(folder.join(format!("etcd-v{release}-{}.{}", row.name(), row.archive.ending())), "bytes").unwrap();
+        }
+        let missing = |failed: &[&str]| {
+            let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+            are_complete(&matrix, &folder, &failed).err().map(|error| error.to_string())
+        };
+        let lack = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| format!("etcd-v{release}-{name}.tar.gz")).collect();
+            Some(format!("the release is not complete without {}", names.join(", ")))
+        };
+        assert_eq!(missing(&[]), lack(&["linux-s390x", "linux-386", "src"]));
+        assert_eq!(missing(&["linux-386", "linux-s390x"]), lack(&["linux-s390x", "src"]));
+        assert!(missing(&["linux-68k"]).unwrap().contains("there is no platform"));
+        for name in ["linux-s390x", "src"] {
+            fs::write(folder.join(format!("etcd-v{release}-{name}.tar.gz")), "bytes").unwrap();
+        }
+        assert_eq!((missing(&["linux-386"]), missing(&[])), (None, lack(&["linux-386"])));
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_file_that_was_changed_or_is_not_listed_is_found() {

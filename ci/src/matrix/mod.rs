@@ -64,6 +64,7 @@ pub struct Row {
     pub packages: Packages,
     /// The runner of the workflows; a row without one is built nowhere but by hand.
     pub job: Option<String>,
+    pub native: Option<Native>,
     pub zig: Option<Zig>,
     pub gcc: Option<Gcc>,
 }
@@ -144,6 +145,12 @@ pub struct Packages {
     pub deb: Option<String>,
     pub rpm: Option<String>,
     pub apk: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Native {
+    pub rustflags: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -60,6 +60,17 @@ fn the_processors_that_the_server_starts_on_are_etcds() {
 }
 
 #[test]
+fn what_only_debian_has_is_of_the_route_gcc_alone() {
+    let matrix = Matrix::load(&crate::place::checkout()).unwrap();
+    for row in &matrix.rows {
+        let native = row.native.iter().flat_map(|native| &native.rustflags);
+        for flag in row.rustflags.iter().chain(&row.cxxflags).chain(native) {
+            assert!(!flag.contains("/usr/") && !flag.contains("-posix"), "{}: {flag}", row.name());
+        }
+    }
+}
+
+#[test]
 fn a_sound_row_is_taken() {
     let matrix = Matrix::parse(ROW).unwrap();
     let row = matrix.row("s390x-unknown-linux-gnu").unwrap();

@@ -96,7 +96,7 @@ fn build(package: &Package, made_of: &str, folder: &Path, workshop: &Path, recip
     let step = recipe.map_or_else(|| Step::cargo().args(["build", "--locked"]), |recipe| recipe.cargo(&["build"]));
     let step = step.args(["--release", "--quiet", "--package", "librocksdb-sys", "--target-dir"]).args([workshop]);
     let step = step.var("CARGO_PROFILE_RELEASE_DEBUG", "false");
-    let step = match recipe.filter(|recipe| recipe.route == Route::Zig || recipe.row.endian == Endian::Big) {
+    let step = match recipe.filter(|recipe| recipe.is_zig() || recipe.row.endian == Endian::Big) {
         Some(recipe) => {
             let script = compiler::script(workshop, &recipe.compiler, recipe.row.endian)?;
             step.var(format!("CXX_{}", recipe.row.triple_word()), script)

@@ -6,12 +6,13 @@
 //!     native   nothing but the row's flags
 //!     gcc      CC, CXX, AR, linker of the distribution's cross compiler
 //!     zig      the same, wrappers around zig for the row's libc floor
-//!     cross    inside an image of our own: the same recipe, run there
+//!     cross    the same command inside an image of our own, where it is zig
 //! ```
 //!
 //! The standard library comes with the toolchain where it has one for the triple (`rustup target add`); where not, it is
 //! compiled with the program from its source, which a Debian machine has in `rust-web-src`.
 
+pub mod cross;
 mod gcc;
 pub mod standard;
 pub mod zig;
@@ -58,16 +59,15 @@ impl Recipe {
         };
         let mut rustflags = row.rustflags.clone();
         match route {
-            Route::Native => {}
+            Route::Native => rustflags.extend(row.native.iter().flat_map(|native| native.rustflags.iter().cloned())),
             Route::Gcc => gcc::prepare(&mut recipe, &mut rustflags)?,
             Route::Zig => zig::prepare(&mut recipe, &mut rustflags)?,
-            Route::Cross => ensure!(
-                is_inside_image(),
-                "the route cross runs inside the image of platforms/images: docker run ... cargo ci build {} --route cross",
-                row.name()
-            ),
+            Route::Cross => {
+                ensure!(cross::is_inside(), "the route cross is for build, check, test and dist, which run themselves in its image");
+                zig::prepare(&mut recipe, &mut rustflags)?;
+            }
         }
-        if matches!(route, Route::Gcc | Route::Zig) {
+        if route != Route::Native {
             recipe.bindgen();
         }
         recipe.standard_library(&mut rustflags)?;
@@ -151,6 +151,11 @@ impl Recipe {
         set.map_or_else(|| "rustc".into(), |(_, program)| program.clone())
     }
 
+    /// Whether zig is its compiler: in the image too.
+    pub fn is_zig(&self) -> bool {
+        matches!(self.route, Route::Zig | Route::Cross)
+    }
+
     /// A folder for what wraps or completes the row's compilers.
     fn wrappers(&self) -> PathBuf {
         place::cache().join("wrappers").join(format!("{}-{}", self.row.name(), self.route.word()))
@@ -176,30 +181,47 @@ fn choose(row: &Row, asked: Option<Route>) -> Result<Route> {
     }
 }
 
+/// The route by which the row is given out, where only one will do: a machine's own compiler links its own libc, and zig keeps a floor.
+pub fn for_release(row: &Row, asked: Option<Route>) -> Option<Route> {
+    let keeps_floor = row.floor.starts_with("glibc") && row.routes.get_ref().contains(&Route::Zig);
+    asked.or(keeps_floor.then_some(Route::Zig))
+}
+
 /// Whether the machine has what the route needs, apart from the standard library.
 pub fn is_here(row: &Row, route: Route) -> bool {
     match route {
-        Route::Native => is_this_machine(row),
+        Route::Native => is_native(row, host()),
         Route::Zig => zig::is_here(),
         Route::Gcc => gcc::is_here(row),
-        Route::Cross => is_inside_image(),
+        Route::Cross => cross::is_inside(),
     }
 }
 
+/// Whether programs of the row run on this machine as they are: a static one asks for no libc, and any of Windows for none of its own.
 pub fn is_this_machine(row: &Row) -> bool {
+    is_machine_of(row, host())
+}
+
+/// The system and the processor decide, not the last word of the triple: Rust's own tools on Windows are `-msvc`, the rows `-gnu`.
+fn is_machine_of(row: &Row, host: &str) -> bool {
+    let processor = |triple: &str| triple.split('-').next().unwrap_or_default().to_owned();
+    processor(host) == processor(row.triple()) && host.contains(&row.os)
+}
+
+/// Whether the machine's own compilers make programs of the row: of its own triple, and on Windows those of mingw besides.
+fn is_native(row: &Row, host: &str) -> bool {
+    host == row.triple() || (row.os == "windows" && is_machine_of(row, host))
+}
+
+/// The triple of this machine's Rust.
+pub fn host() -> &'static str {
     // Asked of every row, and one answer a process.
     static HOST: OnceLock<String> = OnceLock::new();
-    let host = HOST.get_or_init(|| {
+    HOST.get_or_init(|| {
         let said = Step::new("rustc").args(["-vV"]).command(&place::checkout()).output();
         let said = said.map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default();
         said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned()
-    });
-    host == row.triple()
-}
-
-/// The images of `platforms/images` say so of themselves.
-fn is_inside_image() -> bool {
-    std::env::var_os("ETCD_CI_IMAGE").is_some()
+    })
 }
 
 /// A program of a few words that calls a compiler.
@@ -235,9 +257,32 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_is_its_system_and_its_processor() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let here = |host: &str| {
+            let rows = matrix.rows.iter().filter(|row| is_machine_of(row, host));
+            rows.map(|row| (row.name(), is_native(row, host))).collect::<Vec<_>>()
+        };
+        assert_eq!(here("x86_64-pc-windows-msvc"), [("windows-amd64", true)]);
+        assert_eq!(here("aarch64-pc-windows-msvc"), [("windows-arm64", true)]);
+        assert_eq!(here("aarch64-unknown-linux-gnu"), [("linux-arm64", true), ("linux-arm64-musl", false)]);
+        assert_eq!(here("aarch64-apple-darwin"), [("darwin-arm64", true)]);
+        assert_eq!(here(""), []);
+    }
+
+    #[test]
+    fn what_is_given_out_keeps_the_floor_of_glibc_unless_another_route_is_asked_for() {
+        let matrix = Matrix::load(&place::checkout()).unwrap();
+        let of = |name: &str, asked| for_release(matrix.row(name).unwrap(), asked);
+        assert_eq!(of("linux-amd64", None), Some(Route::Zig));
+        assert_eq!(of("linux-amd64", Some(Route::Native)), Some(Route::Native));
+        assert_eq!(of("darwin-arm64", None), None);
+    }
+
+    #[test]
     fn the_line_of_a_row_can_be_typed_and_names_its_target_and_flags() {
         let matrix = Matrix::load(&place::checkout()).unwrap();
-        let Some(host) = matrix.rows.iter().find(|row| is_this_machine(row)) else { return };
+        let Some(host) = matrix.rows.iter().find(|row| is_here(row, Route::Native)) else { return };
         let line = Recipe::new(host, Some(Route::Native)).unwrap().cargo(&["build", "--release"]).line();
         assert!(line.contains(&format!("cargo build --release --locked --target {}", host.triple())), "{line}");
         assert!(line.contains("RUSTFLAGS=") && line.contains("--remap-path-prefix="), "{line}");

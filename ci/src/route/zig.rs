@@ -19,18 +19,21 @@ use crate::shell::Step;
 pub const PACKAGES: [&str; 2] = ["ziglang==0.17.0", "cargo-zigbuild==0.24.0"];
 
 fn tool() -> PathBuf {
-    place::tools().join("python/bin/cargo-zigbuild")
+    place::python_tools().join("cargo-zigbuild")
 }
 
+/// The wrappers are scripts of a shell, which Windows starts for nobody.
+pub const CAN_BE_HERE: bool = cfg!(unix);
+
 pub fn is_here() -> bool {
-    Step::new(tool()).args(["--version"]).first_line(Path::new("/")).is_some()
+    CAN_BE_HERE && Step::new(tool()).args(["--version"]).first_line(Path::new("/")).is_some()
 }
 
 pub fn prepare(recipe: &mut Recipe, rustflags: &mut Vec<String>) -> Result<()> {
     let zig = recipe.row.zig.clone().context("the row has no table zig")?;
     let folder = recipe.wrappers();
     fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
-    let bin = place::tools().join("python/bin");
+    let bin = place::python_tools();
     for (name, verb, arguments) in [
         ("cc", "cc", format!("-- -target {} ", zig.target)),
         ("c++", "c++", format!("-- -target {} ", zig.target)),

@@ -9,6 +9,7 @@
 mod rooms;
 mod rules;
 mod source;
+mod workflows;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,6 +19,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::place;
 use source::Source;
+pub use workflows::lint as lint_workflows;
 
 /// Something a rule has to say about a line of a file.
 #[derive(Debug, PartialEq, Eq)]
