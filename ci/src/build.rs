@@ -38,7 +38,7 @@ pub fn build(row: &Row, route: Option<Route>, scope: &Scope) -> Result<Recipe> {
         faults.extend(fault.map(|fault| format!("{}: {fault}", path.display())));
     }
     // A second build of a commit finds everything made, and its time would say nothing.
-    if built.is_err() || !faults.is_empty() || !is_on_file(row, Suite::Build, scope)? {
+    if built.is_err() || !faults.is_empty() || !is_on_file(row, scope)? {
         let account = Account { row, suite: Suite::Build, scope, recipe: Some(&recipe), runner: None };
         account.file(&record, start.elapsed(), None, None)?;
     }
@@ -52,11 +52,11 @@ pub fn build(row: &Row, route: Option<Route>, scope: &Scope) -> Result<Recipe> {
     Ok(recipe)
 }
 
-/// Whether a run of the sources as they are has passed already.
-fn is_on_file(row: &Row, suite: Suite, scope: &Scope) -> Result<bool> {
+/// Whether a build of the sources as they are has passed already.
+fn is_on_file(row: &Row, scope: &Scope) -> Result<bool> {
     let now = git::Sources::at_begin()?;
     let is_it = |run: &Run| {
-        (run.row.as_str(), run.suite, run.is_whole, &run.commit) == (row.name(), suite, scope.is_whole, &now.commit)
+        (run.row.as_str(), run.suite, run.is_whole, &run.commit) == (row.name(), Suite::Build, scope.is_whole, &now.commit)
             && run.has_passed()
             && !run.is_dirty
     };

@@ -142,6 +142,18 @@ mod tests {
     }
 
     #[test]
+    fn a_server_of_other_sources_is_found_out_and_the_tools_do_not_say() {
+        let server = Program { name: "etcd".into(), needs_server: true };
+        let client = Program { name: "etcdctl".into(), needs_server: false };
+        let Ok(head) = git::head() else { return };
+        let said = |sha: &str| commit_fault(&format!("etcd Version: 3.7.1\nGit SHA: {sha}\n"), &server, &head);
+        assert_eq!(said(&head[..9]), None);
+        assert!(said("0123456789").unwrap().contains("it is of the commit \"0123456789\""));
+        assert!(said("").is_some() && said(&head[..6]).is_some(), "no commit, or too little of one");
+        assert_eq!(commit_fault("etcdctl version: 3.7.1\n", &client, &head), None);
+    }
+
+    #[test]
     fn a_program_of_another_platform_or_release_is_found_out() {
         let matrix = Matrix::load(&place::checkout()).unwrap();
         let row = matrix.row("linux-s390x").unwrap();
