@@ -8,10 +8,19 @@ has() {
     command -v "$1" >/dev/null 2>&1
 }
 
+# As root: sudo is taken where it asks for no password.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        env DEBIAN_FRONTEND=noninteractive "$@"
+    else
+        sudo -n env DEBIAN_FRONTEND=noninteractive "$@"
+    fi
+}
+
 install() {
-    if [ "$(id -u)" = 0 ] && has apt-get; then
-        DEBIAN_FRONTEND=noninteractive apt-get update
-        DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
+    if has apt-get && as_root true 2>/dev/null; then
+        as_root apt-get update
+        as_root apt-get install --yes --no-install-recommends "$@"
     else
         echo "ci.sh: please install: $*" >&2
         exit 1

@@ -33,7 +33,7 @@ pub fn build(row: &Row, route: Option<Route>, scope: &Scope) -> Result<Recipe> {
     let (mut record, mut faults) = (Record::new(), Vec::new());
     for program in &scope.programs {
         let path = recipe.programs().join(row.executable(&program.name));
-        let fault = if built.is_ok() { fault(row, &path)? } else { None };
+        let fault = if built.is_ok() { fault(row, &path).unwrap_or_else(|error| Some(format!("{error:#}"))) } else { None };
         record.add(&program.name, built.is_ok() && fault.is_none(), millis / scope.programs.len() as u64);
         faults.extend(fault.map(|fault| format!("{}: {fault}", path.display())));
     }
@@ -104,7 +104,9 @@ pub fn start(row: &Row, recipe: Option<&Recipe>, scope: &Scope, folder: &Path, a
         wrong.extend(fault);
     }
     match foreign {
-        Some(foreign) => println!("not filed: {foreign}"),
+        // An archive of another commit is tried as well as one of this; of what was built just now there is no other.
+        Some(foreign) if recipe.is_none() => println!("not filed: {foreign}"),
+        Some(foreign) => wrong.push(format!("not filed: {foreign}")),
         None => {
             let account = Account { row, suite: Suite::Start, scope, recipe, runner: Some(&runner) };
             account.file(&record, begun.elapsed(), archive, None)?;
