@@ -68,7 +68,6 @@ impl Account<'_> {
         let mut ask = |name: &str, step: Step| tools.extend(step.first_line(&checkout).map(|line| (name.to_owned(), line)));
         if let Some(recipe) = self.recipe {
             ask("rustc", Step::new(recipe.rustc()).args(["--version"]));
-            ask("c++", Step::new(&recipe.compiler).args(["--version"]));
         }
         if let Some(runner) = self.runner.filter(|runner| !runner.words.is_empty()) {
             ask(&runner.name, Step::new(&self.row.runner.program).args(["--version"]));
@@ -76,6 +75,7 @@ impl Account<'_> {
         if !matches!(self.suite, Suite::Build | Suite::Start) {
             ask("nextest", Step::new(crate::suites::nextest()).args(["nextest", "--version"]));
         }
+        tools.extend(self.recipe.and_then(Recipe::compiler_version).map(|line| ("c++".to_owned(), line)));
         for fact in self.recipe.iter().flat_map(|recipe| &recipe.compiler_facts) {
             // `ziglang==0.17.0`, `zig target s390x-linux-gnu.2.28`.
             if let Some((name, value)) = fact.split_once("==").or_else(|| fact.rsplit_once(' ')) {

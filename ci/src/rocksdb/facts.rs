@@ -95,7 +95,7 @@ pub fn of(package: &Package) -> String {
 
 /// The same for a row: its triple in place of the host, its compiler and flags in place of the machine's.
 pub fn of_row(package: &Package, recipe: &Recipe) -> String {
-    let compiler = Step::new(&recipe.compiler).args(["--version"]).first_line(&place::checkout()).unwrap_or_default();
+    let compiler = recipe.compiler_version().unwrap_or_default();
     let mut facts = vec![
         format!("librocksdb-sys {}", package.version),
         format!("features {}", package.features.join(" ")),

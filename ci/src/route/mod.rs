@@ -75,6 +75,14 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// What the C++ compiler calls itself. It is asked in the cache: zig for macOS leaves an empty `a.o` where it is asked, and a
+    /// checkout with such a file in it is no commit.
+    pub fn compiler_version(&self) -> Option<String> {
+        let folder = place::cache();
+        fs::create_dir_all(&folder).ok()?;
+        Step::new(&self.compiler).args(["--version"]).first_line(&folder)
+    }
+
     fn set(&mut self, name: impl Into<String>, value: impl Into<OsString>) {
         self.variables.push((name.into(), value.into()));
     }
@@ -254,6 +262,20 @@ mod tests {
         let matrix = Matrix::load(&place::checkout()).unwrap();
         let said = choose(matrix.row("linux-386").unwrap(), Some(Route::Gcc)).unwrap_err().to_string();
         assert_eq!(said, "linux-386 is not built by the route gcc; it has zig, cross");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_compiler_that_is_asked_for_its_version_leaves_nothing_in_the_checkout() {
+        let row = Matrix::load(&place::checkout()).unwrap().rows.remove(0);
+        let folder = std::env::temp_dir().join(format!("cargo-ci-{}-asked", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let compiler = folder.join("c++");
+        script(&compiler, "#!/bin/sh\npwd\n").unwrap();
+        let (variables, cxxflags, compiler_facts) = Default::default();
+        let recipe = Recipe { row, route: Route::Zig, variables, compiler: compiler.into(), cxxflags, compiler_facts };
+        assert_eq!(recipe.compiler_version().map(PathBuf::from), Some(place::cache().canonicalize().unwrap()));
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
