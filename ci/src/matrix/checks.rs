@@ -92,6 +92,13 @@ fn route_faults(row: &Row) -> Vec<Finding> {
     if routes.contains(&Route::Gcc) != row.gcc.is_some() {
         findings.push((at, format!("{}: the route gcc and the table gcc belong together", row.name())));
     }
+    // zig takes a target without a version for one of its own choice, years newer.
+    let floor = ["glibc ", "macOS "].into_iter().find_map(|libc| row.floor.strip_prefix(libc)?.split(',').next());
+    if let (Some(zig), Some(version)) = (&row.zig, floor)
+        && !zig.target.ends_with(&format!(".{version}"))
+    {
+        findings.push((at, format!("{}: zig's target {:?} does not name the floor {version}", row.name(), zig.target)));
+    }
     findings
 }
 

@@ -139,6 +139,14 @@ fn a_route_without_its_facts_is_refused() {
 }
 
 #[test]
+fn a_target_of_zig_without_the_floor_is_refused() {
+    for other in ["s390x-linux-gnu", "s390x-linux-gnu.2.36"] {
+        let wanted = format!(":7: linux-s390x: zig's target {other:?} does not name the floor 2.28");
+        assert!(refused_with("s390x-linux-gnu.2.28", other).ends_with(&wanted));
+    }
+}
+
+#[test]
 fn a_package_of_the_other_libc_is_refused() {
     assert!(
         refused_with("{ deb = \"s390x\" }", "{ apk = \"s390x\" }").ends_with(":1: linux-s390x: apk is for musl, deb and rpm are for glibc")
