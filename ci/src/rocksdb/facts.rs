@@ -8,8 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::compiler::LITTLE_ENDIAN_ONLY;
-use crate::matrix::Endian;
+use super::compiler::{TESTS_ONLY, is_refused};
 use crate::place;
 use crate::route::Recipe;
 use crate::shell::Step;
@@ -103,8 +102,8 @@ pub fn of_row(package: &Package, recipe: &Recipe) -> String {
         format!("compiler {compiler}"),
     ];
     facts.extend(recipe.cxxflags.iter().chain(&recipe.compiler_facts).cloned());
-    if recipe.row.endian == Endian::Big {
-        facts.push(format!("without {LITTLE_ENDIAN_ONLY}"));
+    if is_refused(&recipe.row) {
+        facts.push(format!("without {TESTS_ONLY}"));
     }
     facts.join("\n") + "\n"
 }

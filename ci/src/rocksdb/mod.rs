@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::matrix::{Endian, Route};
+use crate::matrix::Route;
 use crate::place;
 use crate::route::Recipe;
 use crate::shell::{Step, seconds};
@@ -96,9 +96,9 @@ fn build(package: &Package, made_of: &str, folder: &Path, workshop: &Path, recip
     let step = recipe.map_or_else(|| Step::cargo().args(["build", "--locked"]), |recipe| recipe.cargo(&["build"]));
     let step = step.args(["--release", "--quiet", "--package", "librocksdb-sys", "--target-dir"]).args([workshop]);
     let step = step.var("CARGO_PROFILE_RELEASE_DEBUG", "false");
-    let step = match recipe.filter(|recipe| recipe.is_zig() || recipe.row.endian == Endian::Big) {
+    let step = match recipe.filter(|recipe| recipe.is_zig() || compiler::is_refused(&recipe.row)) {
         Some(recipe) => {
-            let script = compiler::script(workshop, &recipe.compiler, recipe.row.endian)?;
+            let script = compiler::script(workshop, &recipe.compiler, compiler::is_refused(&recipe.row))?;
             step.var(format!("CXX_{}", recipe.row.triple_word()), script)
         }
         None => step,
