@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   a result that git had, and the folder lacks   --nothing newer of its suite--> a finding
-//!   a result that differs from when it was filed  --same time of its end-------> a finding
+//!   a result that differs from when it was filed  -----------------------------> a finding
 //! ```
 //!
 //! Reads: the history of what is checked out. A shallow checkout remembers less, and finds less.
@@ -21,7 +21,7 @@ pub fn findings(checkout: &Path, runs: &[Run]) -> Vec<String> {
         let now = runs.iter().find(|run| format!("{FOLDER}/{}/{}.json", run.row, run.stem()) == path);
         let is_of_it = |run: &&Run| (&run.row, run.suite, run.is_whole) == (&was.row, was.suite, was.is_whole);
         match now {
-            Some(now) if now.finished == was.finished && *now != was => findings.push(format!("{path}: it was changed after it was filed")),
+            Some(now) if *now != was => findings.push(format!("{path}: it was changed after it was filed")),
             Some(_) => {}
             None if runs.iter().filter(is_of_it).any(|run| run.finished > was.finished) => {}
             None => findings.push(format!("{path}: it was deleted, and nothing newer of its suite took its place")),
@@ -95,7 +95,10 @@ mod tests {
         }
 
         fn file(&self, finished: &str, failed: usize) -> PathBuf {
-            let run = sample::run("linux-amd64", Suite::Unit, finished);
+            self.file_of(sample::run("linux-amd64", Suite::Unit, finished), failed)
+        }
+
+        fn file_of(&self, run: Run, failed: usize) -> PathBuf {
             let (_, path) = results::save(&self.0, run, &sample::record(3, failed)).unwrap();
             self.commit();
             path
@@ -128,7 +131,8 @@ mod tests {
         assert!(repository.said().contains(wanted), "{}", repository.said());
         repository.commit();
         assert!(repository.said().contains(wanted), "{}", repository.said());
-        repository.file("2026-11-26T18:00:00Z", 0);
+        let newer = sample::run("linux-amd64", Suite::Unit, "2026-11-26T18:00:00Z");
+        repository.file_of(Run { commit: "c".repeat(40), ..newer }, 0);
         assert_eq!(repository.said(), "");
     }
 
@@ -142,15 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_was_sealed_anew_is_found_committed_or_not() {
-        let repository = Repository::new("sealed");
-        let path = repository.0.join(FIRST);
-        fs::remove_file(&path).unwrap();
-        let run = sample::run("linux-amd64", Suite::Unit, "2026-11-24T18:00:00Z");
-        results::save(&repository.0, run, &sample::record(4, 0)).unwrap();
-        let wanted = format!("{FIRST}: it was changed after it was filed");
-        assert_eq!(repository.said(), wanted);
-        repository.commit();
-        assert_eq!(repository.said(), wanted);
+    fn a_result_that_was_sealed_anew_is_found_committed_or_not_whatever_time_it_names() {
+        for (name, finished) in [("sealed", "2026-11-24T18:00:00Z"), ("sealed-later", "2026-11-25T18:00:00Z")] {
+            let repository = Repository::new(name);
+            fs::remove_file(repository.0.join(FIRST)).unwrap();
+            let run = sample::run("linux-amd64", Suite::Unit, finished);
+            results::save(&repository.0, run, &sample::record(4, 0)).unwrap();
+            let wanted = format!("{FIRST}: it was changed after it was filed");
+            assert_eq!(repository.said(), wanted);
+            repository.commit();
+            assert_eq!(repository.said(), wanted);
+        }
     }
 }
