@@ -112,7 +112,7 @@ pub fn start(row: &Row, recipe: Option<&Recipe>, scope: &Scope, folder: &Path, a
             account.file(&record, begun.elapsed(), archive, None)?;
         }
     }
-    ensure!(wrong.is_empty(), "not every program of {} starts:\n{}", row.name(), wrong.join("\n"));
+    ensure!(wrong.is_empty(), "not every program of {} starts as it should:\n{}", row.name(), wrong.join("\n"));
     println!("{} start ({})", scope.names().join(", "), results::now());
     Ok(())
 }

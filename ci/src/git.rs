@@ -70,9 +70,9 @@ pub fn at_head(path: &str) -> Result<Vec<u8>> {
     Ok(done.stdout)
 }
 
-/// Paths that differ from `commit`, the work tree included.
+/// Paths that differ from where the checkout parted from `commit`, the work tree included: what others did since is no change of ours.
 pub fn changed_since(commit: &str) -> Result<Vec<String>> {
-    let step = git(&["diff", "--name-only", commit, "--"]);
+    let step = git(&["diff", "--name-only", "--merge-base", commit, "--"]);
     let done = step.command(&place::checkout()).output().context("failed to start git")?;
     anyhow::ensure!(done.status.success(), "there is no commit {commit:?} to compare with");
     Ok(String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect())
