@@ -28,7 +28,6 @@ struct Job {
     /// Whether its deb can be installed there: a chroot starts programs of its own processor only.
     deb: bool,
     archive: String,
-    can_start: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,7 +120,12 @@ fn job(row: &Row, reach: Option<Reach>) -> Option<Job> {
         Some(_) if is_native => vec![Suite::Build, Suite::Start, Suite::Unit, Suite::Integration, Suite::E2e, Suite::Functional],
         Some(_) => vec![Suite::Build, Suite::Start, Suite::Unit],
     };
-    let is_run = |suite: &Suite| matches!(suite, Suite::Build | Suite::Start) || row.suites.contains(suite);
+    let can_start = is_native || row.runner.kind != RunnerKind::None;
+    let is_run = |suite: &Suite| match suite {
+        Suite::Build => true,
+        Suite::Start => can_start,
+        suite => can_start && row.suites.contains(suite),
+    };
     // Jobs run where the row is at home wherever there is such a machine, so a skip of this machine does not hold them back.
     let suites: Vec<Suite> = wanted.into_iter().filter(is_run).collect();
     Some(Job {
@@ -133,7 +137,6 @@ fn job(row: &Row, reach: Option<Reach>) -> Option<Job> {
         deb: is_native && row.packages.deb.is_some(),
         suites,
         archive: row.archive.ending().to_owned(),
-        can_start: is_native || row.runner.kind != RunnerKind::None,
     })
 }
 
@@ -247,6 +250,14 @@ mod tests {
         let plan = Plan { include: planned(None) };
         print(&mut Ends(ErrorKind::BrokenPipe), &plan).unwrap();
         print(&mut Ends(ErrorKind::StorageFull), &plan).unwrap_err();
+    }
+
+    #[test]
+    fn what_the_job_cannot_start_is_only_built_there() {
+        let jobs = planned(None);
+        let of = |name: &str| jobs.iter().find(|job| job.row == name).unwrap().suite_words.as_str();
+        assert_eq!(of("windows-arm64"), "build");
+        assert_eq!(of("darwin-amd64"), "build,start,unit");
     }
 
     #[test]

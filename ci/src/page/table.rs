@@ -82,7 +82,8 @@ fn distinct(words: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 fn archive(row: &Row, counted: &[&Run]) -> String {
-    let verified = counted.iter().filter(|run| run.suite == Suite::Start).find_map(|run| run.archive.as_ref());
+    let of = |suite| counted.iter().filter(move |run| run.suite == suite).find_map(|run| run.archive.as_ref());
+    let verified = of(Suite::Start).or_else(|| of(Suite::Build));
     verified.map_or_else(
         || format!("`{}-{}.{}`", "etcd-vX.Y.Z", row.name(), row.archive.ending()),
         |file| format!("`{}` `{}`", file.name, file.sha256),

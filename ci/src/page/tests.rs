@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::matrix::Suite;
-use crate::results::sample;
+use crate::results::{Hashed, sample};
 
 const MATRIX: &str = r#"[[platform]]
 name = "linux-riscv64"
@@ -36,6 +36,22 @@ fn the_page_tells_what_is_declared_proven_and_by_what() {
         "{line}"
     );
     assert!(page.contains("## What a tier promises") && page.contains("## Results on file"));
+}
+
+#[test]
+fn the_archive_is_the_one_that_started_or_was_built_where_nothing_can_start_it() {
+    let mut facts = facts(&[(Suite::Build, 0), (Suite::Start, 0)]);
+    let archive = |facts: &Facts| {
+        let page = table::page(facts);
+        let line = page.lines().find(|line| line.contains("**linux-riscv64**")).unwrap();
+        line.rsplit_once("| `").unwrap().1.trim_end_matches(" |").to_owned()
+    };
+    let named = |sha256: &str| Some(Hashed { name: "etcd-v3.7.1-linux-riscv64.tar.gz".into(), sha256: sha256.into() });
+    assert_eq!(archive(&facts), "etcd-vX.Y.Z-linux-riscv64.tar.gz`");
+    facts.runs[0].archive = named("b11d");
+    assert_eq!(archive(&facts), "etcd-v3.7.1-linux-riscv64.tar.gz` `b11d`");
+    facts.runs[1].archive = named("57a7");
+    assert_eq!(archive(&facts), "etcd-v3.7.1-linux-riscv64.tar.gz` `57a7`");
 }
 
 #[test]

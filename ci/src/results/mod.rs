@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use crate::digest;
 use crate::matrix::{Route, Suite};
 use record::Record;
-pub use store::{FOLDER, Filed, load, save};
+pub use store::{FOLDER, Filed, evidence, load, save};
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -61,7 +61,7 @@ pub struct Run {
     pub is_emulated: bool,
     pub host: String,
     pub tools: BTreeMap<String, String>,
-    /// What was run: the archive of tests, or the archive for people.
+    /// What was run: the archive of tests, or the archive for people. Of a build: what was made of it, where nothing can start that.
     pub archive: Option<Hashed>,
     /// The file of evidence.
     pub record: Hashed,

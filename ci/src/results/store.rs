@@ -68,6 +68,12 @@ fn read(path: &Path) -> Result<Run> {
     Ok(run)
 }
 
+/// The runner's own account beside a result of this folder.
+pub fn evidence(checkout: &Path, run: &Run) -> Result<Record> {
+    let path = checkout.join(FOLDER).join(&run.row).join(&run.record.name);
+    Record::parse(&fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?)
+}
+
 /// Seals the run over its evidence and files both, beside earlier runs of the same suite and commit.
 pub fn save(checkout: &Path, mut run: Run, record: &Record) -> Result<(Run, PathBuf)> {
     let folder = checkout.join(FOLDER).join(&run.row);
