@@ -1,5 +1,7 @@
 //! What git knows of this checkout.
 
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
@@ -54,7 +56,12 @@ pub fn is_same_source(commit: &str, other: &str) -> bool {
 /// Whether `commit` is part of what is checked out. A shallow checkout does not know, and says yes.
 pub fn is_in_history(commit: &str) -> bool {
     let is_shallow = git(&["rev-parse", "--is-shallow-repository"]).first_line(&place::checkout()).as_deref() == Some("true");
-    is_shallow || says_yes(&git(&["merge-base", "--is-ancestor", commit, "HEAD"]))
+    is_shallow || is_ancestor(commit, "HEAD")
+}
+
+/// Whether `commit` is `other`, or a part of what it is made of.
+pub fn is_ancestor(commit: &str, other: &str) -> bool {
+    says_yes(&git(&["merge-base", "--is-ancestor", commit, other]))
 }
 
 /// Seconds since 1970 of the commit: what makes an archive of it the same twice.
@@ -76,4 +83,14 @@ pub fn changed_since(commit: &str) -> Result<Vec<String>> {
     let done = step.command(&place::checkout()).output().context("failed to start git")?;
     anyhow::ensure!(done.status.success(), "there is no commit {commit:?} to compare with");
     Ok(String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect())
+}
+
+/// The text of a file in every commit that changed it, the newest first; nothing outside of a checkout of git.
+pub fn versions(checkout: &Path, path: &str) -> Vec<String> {
+    let text = |words: &[&str]| {
+        let done = git(words).command(checkout).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    let commits = text(&["log", "--format=%H", "--", path]).unwrap_or_default();
+    commits.lines().filter_map(|commit| text(&["show", &format!("{commit}:{path}")])).collect()
 }

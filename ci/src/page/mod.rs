@@ -9,6 +9,7 @@
 //! `table --check` writes nothing: it fails where a file on disk is not what would be written, where a result does not add up,
 //! and where a tier is declared that neither results nor skips account for.
 
+mod debts;
 mod html;
 mod table;
 
@@ -89,7 +90,11 @@ fn findings(checkout: &Path, facts: &Facts, standing_for: Option<&str>) -> Vec<S
     for run in facts.runs.iter().filter(|run| !git::is_in_history(&run.commit)) {
         findings.push(format!("{}/{}: the commit {} is not in the history of this checkout", run.row, run.stem(), run.commit));
     }
-    findings.extend(history::findings(checkout, &facts.runs));
+    for run in facts.runs.iter().filter(|run| results::is_yet_to_come(&run.finished)) {
+        findings.push(format!("{}/{}: it ended on {}, which is not yet", run.row, run.stem(), run.finished));
+    }
+    findings.extend(history::findings(checkout, &facts.runs, |row| facts.matrix.row(row).is_ok()));
+    findings.extend(debts::findings(checkout, &facts.matrix));
     for row in &facts.matrix.rows {
         let proof = Proof::of(row, &facts.runs);
         findings.extend(proof.lies(row).into_iter().map(|lie| format!("{}: {lie}", facts.matrix.place(&row.tier))));
@@ -97,12 +102,29 @@ fn findings(checkout: &Path, facts: &Facts, standing_for: Option<&str>) -> Vec<S
             let overdue = skip.get_ref().overdue(&results::now());
             findings.extend(overdue.map(|what| format!("{}: {} {what}", facts.matrix.place(skip), row.name())));
         }
+        findings.extend(turned_back(&proof, &facts.runs));
         let Some(commit) = standing_for else { continue };
         for run in proof.suites.iter().flat_map(|(_, standing)| standing.runs()).filter(|run| !git::is_same_source(&run.commit, commit)) {
             findings.push(format!("{}/{}: it is about {}, not about {commit}", run.row, run.stem(), run.commit));
         }
     }
     findings
+}
+
+/// Suites that pass on a commit and failed on one that came after it: the newest run is of the older sources then.
+fn turned_back(proof: &Proof<'_>, runs: &[Run]) -> Vec<String> {
+    let mut found = Vec::new();
+    for passed in proof.suites.iter().filter_map(|(_, standing)| standing.runs().first().copied()) {
+        let is_red = |run: &&Run| {
+            let is_of_it = (&run.row, run.suite) == (&passed.row, passed.suite) && run.is_whole && !run.is_dirty;
+            is_of_it && !run.has_passed() && run.commit != passed.commit && git::is_ancestor(&passed.commit, &run.commit)
+        };
+        if let Some(red) = runs.iter().find(is_red) {
+            let (row, suite) = (&passed.row, passed.suite.word());
+            found.push(format!("{row}: `{suite}` counts on {}, and failed on {}, which came after it", passed.commit, red.commit));
+        }
+    }
+    found
 }
 
 /// One HTML page of the same facts.

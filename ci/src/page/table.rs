@@ -32,7 +32,7 @@ pub fn page(facts: &Facts) -> String {
             oldest.and_then(|run| run.finished.get(..10)).unwrap_or("-"),
             row.floor,
             row.cpu,
-            archive(row, &counted),
+            archive(row, &facts.runs, &counted),
         );
     }
     page.push('\n');
@@ -81,13 +81,17 @@ fn distinct(words: impl Iterator<Item = String>) -> Vec<String> {
     })
 }
 
-fn archive(row: &Row, counted: &[&Run]) -> String {
-    let of = |suite| counted.iter().filter(move |run| run.suite == suite).find_map(|run| run.archive.as_ref());
-    let verified = of(Suite::Start).or_else(|| of(Suite::Build));
-    verified.map_or_else(
-        || format!("`{}-{}.{}`", "etcd-vX.Y.Z", row.name(), row.archive.ending()),
-        |file| format!("`{}` `{}`", file.name, file.sha256),
-    )
+/// The archive that was started last, or built where nothing can start it; its commit, where what counts is of others.
+fn archive(row: &Row, runs: &[Run], counted: &[&Run]) -> String {
+    let is_given_out = |run: &&Run| run.row == row.name() && run.is_whole && !run.is_dirty && run.has_passed();
+    let of = |suite| runs.iter().filter(is_given_out).filter(move |run| run.suite == suite && run.archive.is_some());
+    let newest = of(Suite::Start).max_by_key(|run| &run.finished).or_else(|| of(Suite::Build).max_by_key(|run| &run.finished));
+    let Some((run, file)) = newest.and_then(|run| Some((run, run.archive.as_ref()?))) else {
+        return format!("`{}-{}.{}`", "etcd-vX.Y.Z", row.name(), row.archive.ending());
+    };
+    let is_counted = counted.iter().any(|counted| counted.commit == run.commit);
+    let of = if is_counted { String::new() } else { format!(" of `{}`", run.commit.get(..12).unwrap_or_default()) };
+    format!("`{}` `{}`{of}", file.name, file.sha256)
 }
 
 fn skips(matrix: &Matrix) -> String {

@@ -52,6 +52,12 @@ fn the_archive_is_the_one_that_started_or_was_built_where_nothing_can_start_it()
     assert_eq!(archive(&facts), "etcd-v3.7.1-linux-riscv64.tar.gz` `b11d`");
     facts.runs[1].archive = named("57a7");
     assert_eq!(archive(&facts), "etcd-v3.7.1-linux-riscv64.tar.gz` `57a7`");
+    // A night starts the programs and gives nothing out.
+    for suite in [Suite::Build, Suite::Start] {
+        let run = sample::run("linux-riscv64", suite, "2026-11-25T18:00:00Z");
+        facts.runs.push(Run { commit: "c".repeat(40), ..run }.sealed(&sample::record(3, 0)));
+    }
+    assert_eq!(archive(&facts), "etcd-v3.7.1-linux-riscv64.tar.gz` `57a7` of `0123456789ab`");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What git remembers of the results: none may be taken away or changed to hide how a suite ended.
 //!
 //! ```text
-//!   a result that git had, and the folder lacks   --nothing newer of its suite--> a finding
-//!   a result that differs from when it was filed  -----------------------------> a finding
+//!   a result that git had, and the folder lacks   --nothing newer that counts in its place--> a finding
+//!   a result that differs from when it was filed  -----------------------------------------> a finding
 //! ```
+//!
+//! The results of a row that left the matrix may leave with it.
 //!
 //! Reads: the history of what is checked out. A shallow checkout remembers less, and finds less.
 
@@ -14,20 +16,26 @@ use super::{FOLDER, Run};
 use crate::shell::Step;
 
 /// Why the folder is not what its history says; nothing outside of a checkout of git.
-pub fn findings(checkout: &Path, runs: &[Run]) -> Vec<String> {
+pub fn findings(checkout: &Path, runs: &[Run], is_row: impl Fn(&str) -> bool) -> Vec<String> {
     let mut findings = Vec::new();
     for (path, before) in changed(checkout) {
         let Some(was) = before.and_then(|text| serde_json::from_str::<Run>(&text).ok()) else { continue };
         let now = runs.iter().find(|run| format!("{FOLDER}/{}/{}.json", run.row, run.stem()) == path);
-        let is_of_it = |run: &&Run| (&run.row, run.suite, run.is_whole) == (&was.row, was.suite, was.is_whole);
         match now {
             Some(now) if *now != was => findings.push(format!("{path}: it was changed after it was filed")),
             Some(_) => {}
-            None if runs.iter().filter(is_of_it).any(|run| run.finished > was.finished) => {}
+            None if !is_row(&was.row) || runs.iter().any(|run| is_superseded(&was, run)) => {}
             None => findings.push(format!("{path}: it was deleted, and nothing newer of its suite took its place")),
         }
     }
     findings
+}
+
+/// Whether `run` decides in place of `was`: the newest does, and of a suite in parts the newest of each part of its commit.
+fn is_superseded(was: &Run, run: &Run) -> bool {
+    let is_of_it = (&run.row, run.suite, run.is_whole) == (&was.row, was.suite, was.is_whole);
+    let is_in_its_place = run.commit != was.commit || run.partition.is_none() || run.partition == was.partition;
+    is_of_it && is_in_its_place && !run.is_dirty && run.finished > was.finished
 }
 
 /// Results that were changed or deleted since they were filed, each with what it was before that.
@@ -42,13 +50,14 @@ fn changed(checkout: &Path) -> Vec<(String, Option<String>)> {
         seen.insert(path.to_owned());
         found.push((path.to_owned(), show("HEAD", path)));
     }
-    let log = ["log", "--no-renames", "--diff-filter=MD", "--format=commit %H", "--name-only", "--", FOLDER];
-    let mut commit = String::new();
+    // A merge is compared with each of its parents, and none is left out because another one says the same.
+    let log = ["log", "-m", "--full-history", "--no-renames", "--diff-filter=MD", "--format=parents %P", "--name-only", "--", FOLDER];
+    let mut parents = Vec::new();
     for line in text(checkout, &log).unwrap_or_default().lines() {
-        match line.strip_prefix("commit ") {
-            Some(hash) => commit = hash.to_owned(),
+        match line.strip_prefix("parents ") {
+            Some(hashes) => parents = hashes.split(' ').map(str::to_owned).collect(),
             None if is_result(&line) && seen.insert(line.to_owned()) => {
-                found.push((line.to_owned(), show(&format!("{commit}^"), line)));
+                found.push((line.to_owned(), parents.iter().find_map(|parent| show(parent, line))));
             }
             None => {}
         }
@@ -109,7 +118,7 @@ mod tests {
         }
 
         fn said(&self) -> String {
-            findings(&self.0, &self.runs()).join("\n")
+            findings(&self.0, &self.runs(), |row| row == "linux-amd64").join("\n")
         }
     }
 
@@ -134,6 +143,58 @@ mod tests {
         let newer = sample::run("linux-amd64", Suite::Unit, "2026-11-26T18:00:00Z");
         repository.file_of(Run { commit: "c".repeat(40), ..newer }, 0);
         assert_eq!(repository.said(), "");
+    }
+
+    #[test]
+    fn what_counts_for_nothing_takes_no_results_place() {
+        let later = |spoil: fn(&mut Run)| {
+            let mut run = sample::run("linux-amd64", Suite::Unit, "2026-11-26T18:00:00Z");
+            spoil(&mut run);
+            run
+        };
+        let was = later(|run| run.partition = Some([2, 4])).sealed(&sample::record(1, 1));
+        let is_superseded = |spoil| is_superseded(&Run { finished: "2026-11-25T18:00:00Z".into(), ..was.clone() }, &later(spoil));
+        assert!(is_superseded(|run| run.partition = Some([2, 4])));
+        assert!(is_superseded(|_| {}), "the whole suite, of the same commit");
+        assert!(
+            is_superseded(|run| (run.partition, run.commit) = (Some([1, 4]), "c".repeat(40))),
+            "another commit's parts count, and its own do not"
+        );
+        assert!(!is_superseded(|run| run.partition = Some([1, 4])), "another part of the same commit");
+        assert!(!is_superseded(|run| run.is_dirty = true));
+        assert!(!is_superseded(|run| run.is_whole = false));
+        assert!(!is_superseded(|run| run.suite = Suite::E2e));
+    }
+
+    #[test]
+    fn a_merge_hides_no_deletion() {
+        let wanted = format!("{FIRST}: it was deleted, and nothing newer of its suite took its place");
+        // What the merge itself takes away is in neither of its parents.
+        let repository = Repository::new("merge");
+        repository.git(&["switch", "-q", "--create", "other"]);
+        repository.git(&["commit", "-q", "--allow-empty", "--message", "other"]);
+        repository.git(&["switch", "-q", "-"]);
+        repository.git(&["commit", "-q", "--allow-empty", "--message", "own"]);
+        repository.git(&["merge", "-q", "--no-commit", "other"]);
+        fs::remove_file(repository.0.join(FIRST)).unwrap();
+        repository.commit();
+        assert_eq!(repository.said(), wanted);
+        // A branch that never had it, whose side the merge takes.
+        let repository = Repository::new("ours");
+        repository.git(&["branch", "--move", "first"]);
+        repository.git(&["switch", "-q", "--orphan", "other"]);
+        repository.git(&["commit", "-q", "--allow-empty", "--message", "other"]);
+        repository.git(&["merge", "-q", "--strategy", "ours", "--allow-unrelated-histories", "--message", "merge", "first"]);
+        assert_eq!(repository.said(), wanted);
+    }
+
+    #[test]
+    fn results_leave_with_their_row() {
+        let repository = Repository::new("left");
+        fs::remove_file(repository.0.join(FIRST)).unwrap();
+        repository.commit();
+        assert_eq!(findings(&repository.0, &[], |_| false), [""; 0]);
+        assert_eq!(findings(&repository.0, &[], |_| true).len(), 1);
     }
 
     #[test]

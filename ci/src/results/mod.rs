@@ -114,10 +114,19 @@ impl Run {
     }
 }
 
+/// `2026-11-24T18:00:00Z`.
+const MOMENT: &[time::format_description::BorrowedFormatItem<'_>] =
+    time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+
 /// Now, in UTC and to the second.
 pub fn now() -> String {
-    let form = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    time::OffsetDateTime::now_utc().format(&form).unwrap_or_default()
+    time::OffsetDateTime::now_utc().format(MOMENT).unwrap_or_default()
+}
+
+/// Whether nothing can have ended then, or it is no moment. Clocks of machines may differ by an hour.
+pub fn is_yet_to_come(finished: &str) -> bool {
+    let latest = time::OffsetDateTime::now_utc() + time::Duration::HOUR;
+    time::PrimitiveDateTime::parse(finished, MOMENT).map_or(true, |moment| moment.assume_utc() > latest)
 }
 
 #[cfg(test)]
@@ -221,6 +230,12 @@ mod tests {
             let edited: Run = serde_json::from_value(edited).unwrap();
             assert!(edited.check(&sample::record(3, 0).text()).is_err(), "{name} may be edited");
         }
+    }
+
+    #[test]
+    fn nothing_ended_tomorrow() {
+        assert!(!is_yet_to_come(&now()) && !is_yet_to_come("2026-11-24T18:00:00Z"));
+        assert!(is_yet_to_come("9999-01-01T00:00:00Z") && is_yet_to_come("2026-11-24"));
     }
 
     #[test]

@@ -59,6 +59,12 @@ impl<'a> Proof<'a> {
                 (Standing::Incomplete(runs, of), None) => {
                     lies.push(format!("{name} declares tier {tier}, and only {} of {of} parts of `{word}` are on file", runs.len()));
                 }
+                // Under an emulator it passes as tier 2 promises it: of tier 1 it is still owed.
+                (Standing::Passed(runs), skip) if tier == 1 && runs.iter().any(|run| run.is_emulated) => {
+                    let lie =
+                        format!("{name} declares tier 1, and `{word}` was run under an emulator only, nor is it skipped with a reason");
+                    lies.extend(skip.is_none().then_some(lie));
+                }
                 (Standing::Passed(_), Some(Skip { since, .. })) => {
                     lies.push(format!("{name} skips `{word}` since {since}, and it passes: take the skip out"));
                 }
@@ -213,6 +219,20 @@ zig = { target = "x86_64-linux-musl" }
         raised.tier = Matrix::parse(&ROW.replace("tier = 2", "tier = 3")).unwrap().rows.remove(0).tier;
         let lies = |row: &Row| Proof::of(row, &runs(&TIER_2[..2])).lies(row).len();
         assert_eq!((lies(&raised), lies(&row())), (0, 3));
+    }
+
+    #[test]
+    fn a_tier_1_that_only_an_emulator_shows_is_a_lie_unless_it_is_owed_aloud() {
+        let first = ROW.replace("tier = 2", "tier = 1").replace("\"e2e\"]", "\"e2e\", \"functional\", \"stress\"]");
+        let row = |text: &str| Matrix::parse(text).unwrap().rows.remove(0);
+        let mut runs = runs(&Suite::ALL);
+        assert_eq!(Proof::of(&row(&first), &runs).lies(&row(&first)), [""; 0]);
+        runs[2].is_emulated = true;
+        let lies = |row: &Row| Proof::of(row, &runs).lies(row);
+        let wanted = "linux-amd64-musl declares tier 1, and `unit` was run under an emulator only, nor is it skipped with a reason";
+        assert_eq!(lies(&row(&first)), [wanted]);
+        let owed = r#"skips = [{ check = "unit", reason = "no such machine", owner = "somebody", since = "2026-11-24" }]"#;
+        assert_eq!(lies(&row(&first.replace("skips = []", owed))), [""; 0]);
     }
 
     #[test]
