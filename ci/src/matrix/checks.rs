@@ -8,6 +8,9 @@ use super::{Endian, Route, Row, RunnerKind, Suite};
 
 type Finding = (usize, String);
 
+/// Every compiler of that system takes the oldest one that its program is for from here.
+const MACOS_FLOOR: &str = "MACOSX_DEPLOYMENT_TARGET";
+
 pub fn all(rows: &[Spanned<Row>]) -> Vec<Finding> {
     let mut findings = twice(rows, "triple", |row| &row.triple);
     findings.extend(twice(rows, "name", |row| &row.name));
@@ -40,6 +43,7 @@ fn of_row(at: usize, row: &Row) -> Vec<Finding> {
     }
     findings.extend(route_faults(row));
     findings.extend(runner_fault(row).map(|what| (at, what)));
+    findings.extend(job_fault(row).map(|what| (at, what)));
     findings.extend(package_fault(row).map(|what| (at, what)));
     findings.extend(skip_faults(at, row));
     findings
@@ -99,6 +103,10 @@ fn route_faults(row: &Row) -> Vec<Finding> {
     {
         findings.push((at, format!("{}: zig's target {:?} does not name the floor {version}", row.name(), zig.target)));
     }
+    let of_macos = row.floor.strip_prefix("macOS ");
+    if of_macos != row.vars.get(MACOS_FLOOR).map(String::as_str) {
+        findings.push((at, format!("{}: its variable {MACOS_FLOOR} does not name the floor {:?}", row.name(), row.floor)));
+    }
     findings
 }
 
@@ -112,6 +120,13 @@ fn runner_fault(row: &Row) -> Option<String> {
             if needs_program { "needs a program" } else { "has no program" }
         )
     })
+}
+
+/// Where it is built natively it is started there.
+fn job_fault(row: &Row) -> Option<String> {
+    let job = row.job.as_ref().filter(|job| job.is_native)?;
+    let other = job.starts_on.as_ref()?;
+    Some(format!("{} starts on its own job {}, and on {other} besides: one of the two is meant", row.name(), job.runner))
 }
 
 fn skip_faults(at: usize, row: &Row) -> Vec<Finding> {

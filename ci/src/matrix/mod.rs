@@ -62,8 +62,11 @@ pub struct Row {
     pub endian: Endian,
     pub archive: Format,
     pub packages: Packages,
-    /// The runner of the workflows; a row without one is built nowhere but by hand.
-    pub job: Option<String>,
+    /// What the workflows build it on; a row without is built nowhere but by hand.
+    pub job: Option<Job>,
+    /// Variables of its builds, whichever route.
+    #[serde(default)]
+    pub vars: BTreeMap<String, String>,
     pub native: Option<Native>,
     pub zig: Option<Zig>,
     pub gcc: Option<Gcc>,
@@ -145,6 +148,18 @@ pub struct Packages {
     pub deb: Option<String>,
     pub rpm: Option<String>,
     pub apk: Option<String>,
+}
+
+/// A machine of the workflows.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Job {
+    pub runner: String,
+    /// Whether its programs start there as they are.
+    #[serde(default)]
+    pub is_native: bool,
+    /// A machine that they start on, where the one that builds them is none.
+    pub starts_on: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -289,6 +304,15 @@ impl Suite {
             1 => &Suite::ALL,
             2 => &[Suite::Build, Suite::Start, Suite::Unit, Suite::Integration, Suite::E2e],
             _ => &[Suite::Build, Suite::Start],
+        }
+    }
+
+    /// What a release waits for, of what the tier promises; the rest is told in its notes.
+    pub fn held_back_by(tier: u8) -> &'static [Suite] {
+        match tier {
+            1 => &Suite::ALL,
+            2 => &[Suite::Build, Suite::Start],
+            _ => &[],
         }
     }
 }

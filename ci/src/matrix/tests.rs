@@ -147,6 +147,27 @@ fn a_target_of_zig_without_the_floor_is_refused() {
 }
 
 #[test]
+fn a_floor_of_macos_is_named_for_every_route_or_refused() {
+    let row = ROW.replace("s390x-unknown-linux-gnu", "aarch64-apple-darwin").replace("linux-s390x\"\ntriple", "darwin-arm64\"\ntriple");
+    let row = row.replace("os = \"linux\"\narch = \"s390x\"", "os = \"darwin\"\narch = \"arm64\"").replace("\"big\"", "\"little\"");
+    let row =
+        row.replace("{ deb = \"s390x\" }", "{}").replace("glibc 2.28", "macOS 11.0").replace("s390x-linux-gnu.2.28", "aarch64-macos.11.0");
+    assert!(refused(&row).ends_with("darwin-arm64: its variable MACOSX_DEPLOYMENT_TARGET does not name the floor \"macOS 11.0\""));
+    let vars = |version: &str| format!("{row}vars = {{ MACOSX_DEPLOYMENT_TARGET = \"{version}\" }}\n");
+    assert!(refused(&vars("12.0")).contains("MACOSX_DEPLOYMENT_TARGET"));
+    Matrix::parse(&vars("11.0")).unwrap();
+}
+
+#[test]
+fn a_job_that_starts_its_programs_needs_no_other_machine_for_it() {
+    let job =
+        |is_native| format!("packages = {{ deb = \"s390x\" }}\njob = {{ runner = \"z\", is-native = {is_native}, starts-on = \"y\" }}");
+    let line = "packages = { deb = \"s390x\" }";
+    assert!(refused_with(line, &job(true)).contains("linux-s390x starts on its own job z, and on y besides"));
+    Matrix::parse(&ROW.replace(line, &job(false))).unwrap();
+}
+
+#[test]
 fn a_package_of_the_other_libc_is_refused() {
     assert!(
         refused_with("{ deb = \"s390x\" }", "{ apk = \"s390x\" }").ends_with(":1: linux-s390x: apk is for musl, deb and rpm are for glibc")

@@ -1,6 +1,6 @@
 //! Planted lies: a checkout whose page is true, one thing in it made untrue, and what `cargo ci table --check` says to it.
 //!
-//! The program exits with 0 where `table_of` is Ok and with 1 where it is not (`main.rs`).
+//! The program exits with 0 where `check_table` is Ok and with 1 where it is not (`main.rs`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ impl Checkout {
     }
 
     fn make_page(&self) {
-        table_of(&self.0, false, None).unwrap();
+        write_table(&self.0).unwrap();
     }
 
     fn edit(&self, path: &str, from: &str, to: &str) {
@@ -77,8 +77,8 @@ impl Checkout {
 
     /// What the check refuses; nothing where it passes.
     fn said(&self) -> String {
-        let Err(refused) = table_of(&self.0, true, None) else { return String::new() };
-        let found = Facts::load(&self.0).map(|facts| findings(&self.0, &facts, None).join("\n"));
+        let Err(refused) = check_table(&self.0, None, Suite::of_tier) else { return String::new() };
+        let found = Facts::load(&self.0).map(|facts| findings(&self.0, &facts, None, Suite::of_tier).0.join("\n"));
         found.unwrap_or_else(|error| error.to_string()) + &format!("\n{refused:#}")
     }
 }

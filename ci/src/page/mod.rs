@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::matrix::{self, Matrix};
+use crate::matrix::{self, Matrix, Suite};
 use crate::results::proof::Proof;
 use crate::results::{self, Filed, Run, history};
 use crate::{git, place};
@@ -55,24 +55,41 @@ fn sorted(matrix: &Matrix, filed: Vec<Filed>) -> (Vec<Run>, Vec<String>) {
     (runs, faults)
 }
 
-/// Writes the generated files, or with `is_check` says what does not hold.
-pub fn table(is_check: bool, standing_for: Option<&str>) -> Result<()> {
-    table_of(&place::checkout(), is_check, standing_for)
+/// Writes the generated files.
+pub fn table() -> Result<()> {
+    write_table(&place::checkout())
 }
 
-fn table_of(checkout: &Path, is_check: bool, standing_for: Option<&str>) -> Result<()> {
+/// Says what does not hold, of the results on file or of those of one commit.
+pub fn check(standing_for: Option<&str>) -> Result<()> {
+    check_table(&place::checkout(), standing_for, Suite::of_tier).map(drop)
+}
+
+/// The same for a release of `commit`: what it is not held back by is written to `notes`.
+pub fn check_release(commit: &str, notes: &Path) -> Result<()> {
+    let rest = check_table(&place::checkout(), Some(commit), Suite::held_back_by)?;
+    write(notes, &table::notes(&rest))
+}
+
+fn write_table(checkout: &Path) -> Result<()> {
     let facts = Facts::load(checkout)?;
-    let generated = [(PAGE, table::page(&facts)), (PROCESSORS, table::processors(&facts.matrix))];
-    if !is_check {
-        facts.faults.iter().for_each(|fault| println!("warning: {fault}"));
-        for (path, text) in generated {
-            write_where_changed(&checkout.join(path), &text)?;
-        }
-        print!("{}", table::summary(&facts));
-        return Ok(());
+    facts.faults.iter().for_each(|fault| println!("warning: {fault}"));
+    for (path, text) in generated(&facts) {
+        write_where_changed(&checkout.join(path), &text)?;
     }
-    let mut findings = findings(checkout, &facts, standing_for);
-    for (path, text) in generated {
+    print!("{}", table::summary(&facts));
+    Ok(())
+}
+
+fn generated(facts: &Facts) -> [(&'static str, String); 2] {
+    [(PAGE, table::page(facts)), (PROCESSORS, table::processors(&facts.matrix))]
+}
+
+/// Fails with what does not hold of the suites that bind a tier, and answers with what does not hold of the others.
+fn check_table(checkout: &Path, standing_for: Option<&str>, binding: fn(u8) -> &'static [Suite]) -> Result<Vec<String>> {
+    let facts = Facts::load(checkout)?;
+    let (mut findings, rest) = findings(checkout, &facts, standing_for, binding);
+    for (path, text) in generated(&facts) {
         if fs::read_to_string(checkout.join(path)).unwrap_or_default() != text {
             findings.push(format!("{path} is not what the matrix and the results make of it: run `cargo ci table`"));
         }
@@ -82,11 +99,12 @@ fn table_of(checkout: &Path, is_check: bool, standing_for: Option<&str>) -> Resu
     if !findings.is_empty() {
         bail!("the support page would not be true in {} places", findings.len());
     }
-    Ok(())
+    Ok(rest)
 }
 
-fn findings(checkout: &Path, facts: &Facts, standing_for: Option<&str>) -> Vec<String> {
-    let mut findings = facts.faults.clone();
+/// What must not be, and what must not be of suites that are promised and do not bind.
+fn findings(checkout: &Path, facts: &Facts, standing_for: Option<&str>, binding: fn(u8) -> &'static [Suite]) -> (Vec<String>, Vec<String>) {
+    let (mut findings, mut rest) = (facts.faults.clone(), Vec::new());
     for run in facts.runs.iter().filter(|run| !git::is_in_history(&run.commit)) {
         findings.push(format!("{}/{}: the commit {} is not in the history of this checkout", run.row, run.stem(), run.commit));
     }
@@ -97,7 +115,10 @@ fn findings(checkout: &Path, facts: &Facts, standing_for: Option<&str>) -> Vec<S
     findings.extend(debts::findings(checkout, &facts.matrix));
     for row in &facts.matrix.rows {
         let proof = Proof::of(row, &facts.runs);
-        findings.extend(proof.lies(row).into_iter().map(|lie| format!("{}: {lie}", facts.matrix.place(&row.tier))));
+        let (bound, unbound): (Vec<Suite>, Vec<Suite>) =
+            Suite::of_tier(row.tier()).iter().partition(|suite| binding(row.tier()).contains(suite));
+        findings.extend(proof.lies_of(row, &bound).into_iter().map(|lie| format!("{}: {lie}", facts.matrix.place(&row.tier))));
+        rest.extend(proof.lies_of(row, &unbound));
         for skip in &row.skips {
             let overdue = skip.get_ref().overdue(&results::now());
             findings.extend(overdue.map(|what| format!("{}: {} {what}", facts.matrix.place(skip), row.name())));
@@ -105,10 +126,11 @@ fn findings(checkout: &Path, facts: &Facts, standing_for: Option<&str>) -> Vec<S
         findings.extend(turned_back(&proof, &facts.runs));
         let Some(commit) = standing_for else { continue };
         for run in proof.suites.iter().flat_map(|(_, standing)| standing.runs()).filter(|run| !git::is_same_source(&run.commit, commit)) {
-            findings.push(format!("{}/{}: it is about {}, not about {commit}", run.row, run.stem(), run.commit));
+            let what = format!("{}/{}: it is about {}, not about {commit}", run.row, run.stem(), run.commit);
+            if unbound.is_empty() || bound.contains(&run.suite) { findings.push(what) } else { rest.push(what) }
         }
     }
-    findings
+    (findings, rest)
 }
 
 /// Suites that pass on a commit and failed on one that came after it: the newest run is of the older sources then.

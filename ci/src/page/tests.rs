@@ -39,6 +39,24 @@ fn the_page_tells_what_is_declared_proven_and_by_what() {
 }
 
 #[test]
+fn a_release_is_held_back_as_the_policy_says_and_tells_the_rest() {
+    let text = fs::read_to_string(place::checkout().join(matrix::FILE)).unwrap();
+    let matrix = || Matrix::parse(&text).unwrap();
+    let of = |row: &str, suite, failed| {
+        let runs = vec![sample::run(row, suite, "2026-11-27T18:00:00Z").sealed(&sample::record(3, failed))];
+        let facts = Facts { matrix: matrix(), runs, faults: Vec::new() };
+        let (bound, rest) = findings(Path::new("/"), &facts, None, Suite::held_back_by);
+        let names = |found: Vec<String>| found.iter().filter(|what| what.contains(row) && what.contains("fails")).count();
+        (names(bound), names(rest))
+    };
+    assert_eq!(of("linux-amd64", Suite::Stress, 1), (1, 0));
+    assert_eq!((of("linux-s390x", Suite::Build, 1), of("linux-s390x", Suite::E2e, 1)), ((1, 0), (0, 1)));
+    assert_eq!((of("linux-arm", Suite::Build, 1), of("linux-arm", Suite::Build, 0)), ((0, 1), (0, 0)));
+    assert!(table::notes(&["a falls".into(), "b too".into()]).ends_with("\n\n- a falls\n- b too\n"));
+    assert!(table::notes(&[]).starts_with("Every suite"));
+}
+
+#[test]
 fn the_archive_is_the_one_that_started_or_was_built_where_nothing_can_start_it() {
     let mut facts = facts(&[(Suite::Build, 0), (Suite::Start, 0)]);
     let archive = |facts: &Facts| {
@@ -87,7 +105,7 @@ fn a_result_of_a_row_that_is_gone_is_a_fault() {
 
 #[test]
 fn a_commit_of_elsewhere_is_a_finding() {
-    let said = findings(Path::new("."), &facts(&[(Suite::Build, 0), (Suite::Start, 0)]), None);
+    let said = findings(Path::new("."), &facts(&[(Suite::Build, 0), (Suite::Start, 0)]), None, Suite::of_tier).0;
     // A checkout that is no repository, or a shallow one, cannot know.
     if git::head().is_ok() && !git::is_in_history("0123456789abcdef0123456789abcdef01234567") {
         assert!(said[0].contains("is not in the history of this checkout"), "{said:?}");

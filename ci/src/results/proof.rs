@@ -43,10 +43,10 @@ impl<'a> Proof<'a> {
         self.suites.iter().find(|(other, _)| *other == suite).map_or(&Standing::Missing, |(_, standing)| standing)
     }
 
-    /// Why the tier declared is not proven, or is proven and said not to be; nothing where the page may stand.
-    pub fn lies(&self, row: &Row) -> Vec<String> {
+    /// Why the tier declared is not proven by these of its suites, or is and said not to be; nothing where the page may stand.
+    pub fn lies_of(&self, row: &Row, suites: &[Suite]) -> Vec<String> {
         let mut lies = Vec::new();
-        for suite in Suite::of_tier(row.tier()) {
+        for suite in suites {
             let (name, word, tier) = (row.name(), suite.word(), row.tier());
             match (self.standing(*suite), row.skip(*suite)) {
                 (Standing::Failed(runs), _) => {
@@ -125,6 +125,12 @@ mod tests {
     use super::super::sample;
     use super::*;
     use crate::matrix::Matrix;
+
+    impl Proof<'_> {
+        fn lies(&self, row: &Row) -> Vec<String> {
+            self.lies_of(row, Suite::of_tier(row.tier()))
+        }
+    }
 
     const ROW: &str = r#"[[platform]]
 name = "linux-amd64-musl"

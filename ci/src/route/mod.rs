@@ -57,9 +57,16 @@ impl Recipe {
             cxxflags: row.cxxflags.clone(),
             compiler_facts: Vec::new(),
         };
+        for (name, value) in &row.vars {
+            recipe.set(name, value);
+        }
         let mut rustflags = row.rustflags.clone();
         match route {
-            Route::Native => rustflags.extend(row.native.iter().flat_map(|native| native.rustflags.iter().cloned())),
+            Route::Native => {
+                rustflags.extend(row.native.iter().flat_map(|native| native.rustflags.iter().cloned()));
+                // zig's target says the same, and is a fact already.
+                recipe.compiler_facts.extend(row.vars.iter().map(|(name, value)| format!("{name}={value}")));
+            }
             Route::Gcc => gcc::prepare(&mut recipe, &mut rustflags)?,
             Route::Zig => zig::prepare(&mut recipe, &mut rustflags)?,
             Route::Cross => {
