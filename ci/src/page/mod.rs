@@ -77,7 +77,7 @@ fn write_table(checkout: &Path) -> Result<()> {
     for (path, text) in generated(&facts) {
         write_where_changed(&checkout.join(path), &text)?;
     }
-    print!("{}", table::summary(&facts));
+    print!("{}", table::summary(&facts, |commit| git::is_same_source(commit, "HEAD")));
     Ok(())
 }
 
@@ -94,7 +94,7 @@ fn check_table(checkout: &Path, standing_for: Option<&str>, binding: fn(u8) -> &
             findings.push(format!("{path} is not what the matrix and the results make of it: run `cargo ci table`"));
         }
     }
-    print!("{}", table::summary(&facts));
+    print!("{}", table::summary(&facts, |commit| git::is_same_source(commit, "HEAD")));
     findings.iter().for_each(|finding| println!("error: {finding}"));
     if !findings.is_empty() {
         bail!("the support page would not be true in {} places", findings.len());

@@ -1,5 +1,6 @@
 //! `platforms/README.md` and the generated list of processors.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{Facts, took};
@@ -170,12 +171,21 @@ pub fn notes(rest: &[String]) -> String {
     format!("What the tiers promise and these sources do not show:\n\n{lines}")
 }
 
-/// For a terminal: a line a row.
-pub fn summary(facts: &Facts) -> String {
-    let mut text = format!("{:<18} {:>8} {:>7}  {}\n", "platform", "declared", "proven", "shown by");
+/// For a terminal: a line a row, and whether what it is proven by is about the sources that are checked out.
+pub fn summary(facts: &Facts, is_current: impl Fn(&str) -> bool) -> String {
+    let commits: BTreeSet<&str> = facts.runs.iter().map(|run| run.commit.as_str()).collect();
+    let current: BTreeSet<&str> = commits.into_iter().filter(|commit| is_current(commit)).collect();
+    let mut text = format!("{:<18} {:>8} {:>7} {:>8}  {}\n", "platform", "declared", "proven", "sources", "shown by");
     for row in &facts.matrix.rows {
         let proof = Proof::of(row, &facts.runs);
-        let _ = writeln!(text, "{:<18} {:>8} {:>7}  {}", row.name(), row.tier(), tier_word(&proof), shown_by(&proof));
+        let counted: Vec<&Run> = proof.suites.iter().flat_map(|(_, standing)| standing.runs().iter().copied()).collect();
+        let sources = match counted.iter().filter(|run| current.contains(run.commit.as_str())).count() {
+            _ if counted.is_empty() => "-",
+            0 => "older",
+            these if these == counted.len() => "these",
+            _ => "mixed",
+        };
+        let _ = writeln!(text, "{:<18} {:>8} {:>7} {sources:>8}  {}", row.name(), row.tier(), tier_word(&proof), shown_by(&proof));
     }
     text
 }

@@ -79,6 +79,16 @@ fn the_archive_is_the_one_that_started_or_was_built_where_nothing_can_start_it()
 }
 
 #[test]
+fn a_terminal_is_told_whether_results_are_of_these_sources() {
+    let mut facts = facts(&[(Suite::Build, 0), (Suite::Start, 0)]);
+    facts.runs[1] = Run { commit: "c".repeat(40), ..facts.runs[1].clone() };
+    let line = |is_current: &dyn Fn(&str) -> bool| table::summary(&facts, is_current).lines().nth(1).unwrap().to_owned();
+    assert_eq!(line(&|_| true), "linux-riscv64             3       3    these  build 3, start 3");
+    assert_eq!(line(&|commit| commit.starts_with('c')), "linux-riscv64             3       3    mixed  build 3, start 3");
+    assert_eq!(line(&|_| false), "linux-riscv64             3       3    older  build 3, start 3");
+}
+
+#[test]
 fn a_deleted_result_changes_the_page() {
     let whole = table::page(&facts(&[(Suite::Build, 0), (Suite::Start, 0), (Suite::Unit, 0)]));
     let without = table::page(&facts(&[(Suite::Build, 0), (Suite::Start, 0)]));
