@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   s390x     qemu-s390x-static -L /usr/s390x-linux-gnu PROGRAM
-//!   windows   env WINEPREFIX=.. WINEPATH=.. /usr/lib/wine/wine64 PROGRAM
+//!   windows   env WINEPREFIX=.. /usr/lib/wine/wine64 PROGRAM
 //!   here      PROGRAM
 //! ```
 //!
@@ -61,24 +61,17 @@ impl Runner {
     }
 }
 
-/// wine in a folder of its own, with the one library that wine 8 lacks and Rust's standard library imports.
+/// wine in a folder of its own, with the one library that wine 8 lacks and Rust's standard library and Go's runtime import. Go looks
+/// for it among the system's own alone.
 fn wine(row: &Row) -> Result<Vec<String>> {
-    let home = place::cache().join("wine");
-    let libraries = home.join("libraries");
-    fs::create_dir_all(&libraries).with_context(|| format!("failed to create {}", libraries.display()))?;
-    random_numbers(row, &libraries)?;
-    let set = |name: &str, value: String| format!("{name}={value}");
-    Ok(vec![
-        "env".into(),
-        set("WINEPREFIX", home.join("prefix").display().to_string()),
-        // With slashes: nextest takes a backslash of these words for an escape.
-        set("WINEPATH", format!("Z:{}", libraries.display())),
-        set("WINEDEBUG", "-all".into()),
-        row.runner.program.clone(),
-    ])
+    let prefix = place::cache().join("wine/prefix");
+    let system = prefix.join("drive_c/windows/system32");
+    fs::create_dir_all(&system).with_context(|| format!("failed to create {}", system.display()))?;
+    random_numbers(row, &system)?;
+    Ok(vec!["env".into(), format!("WINEPREFIX={}", prefix.display()), "WINEDEBUG=-all".into(), row.runner.program.clone()])
 }
 
-const RANDOM_NUMBERS: &str = r"/* Random numbers by the name under which Rust's standard library asks for them. For tests under wine; never shipped. */
+const RANDOM_NUMBERS: &str = r"/* Random numbers by the name under which Rust's and Go's libraries ask for them. For tests under wine; never shipped. */
 #include <windows.h>
 BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG length);
 __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE buffer, SIZE_T length) { return SystemFunction036(buffer, (ULONG)length); }

@@ -155,11 +155,11 @@ async fn a_call_ends_at_its_deadline() {
     let put = "/etcdserverpb.KV/Put";
     let late = [
         with(good("a read without time"), "grpc-timeout", b"0S"),
-        with(call("a write without time", put, whole(&write)), "grpc-timeout", b"1n"),
         with(call("an unknown method without time", "/etcdserverpb.KV/Nothing", whole(&write)), "grpc-timeout", b"0S"),
         with(with(good("an unknown encoding without time"), "grpc-encoding", b"snappy"), "grpc-timeout", b"0S"),
         Call { method: Method::GET, ..with(good("GET without time"), "grpc-timeout", b"0S") },
     ];
+    let hasty = with(call("a write with next to no time", put, whole(&write)), "grpc-timeout", b"1n");
     let short = [
         call("a watch", "/etcdserverpb.Watch/Watch", whole(&watch.encode_to_vec())),
         call("keepalives", "/etcdserverpb.Lease/LeaseKeepAlive", whole(&alive)),
@@ -173,17 +173,23 @@ async fn a_call_ends_at_its_deadline() {
             let (ours, reference) = tokio::join!(outcome(&ours, &call), outcome(&reference, &call));
             pair.compare(call.what, &ours, &reference);
         }
+        let (ours_said, reference_said) = tokio::join!(outcome(&ours, &hasty), outcome(&reference, &hasty));
+        assert_late(hasty.what, &ours_said, &reference_said);
         for call in short {
             let call = with(call, "grpc-timeout", b"200m");
             let began = Instant::now();
             let (ours, reference) = tokio::join!(held_open(&ours, &call), held_open(&reference, &call));
             assert!(began.elapsed() >= Duration::from_millis(200), "{}: {ours}, {reference}", call.what);
-            assert!(ours.contains("code 4, context deadline exceeded"), "{}: {ours}", call.what);
-            let late = ["code 4, context deadline exceeded", "code 1, context canceled", "CANCEL"];
-            assert!(late.iter().any(|end| reference.contains(end)), "{}: {reference}", call.what);
+            assert_late(call.what, &ours, &reference);
         }
     })
     .await;
+}
+
+fn assert_late(what: &str, ours: &str, reference: &str) {
+    assert!(ours.contains("code 4, context deadline exceeded"), "{what}: {ours}");
+    let late = ["code 4, context deadline exceeded", "code 1, context canceled", "CANCEL"];
+    assert!(late.iter().any(|end| reference.contains(end)), "{what}: {reference}");
 }
 
 /// Findings, where ours is stricter by intent: Go skips a known field of another wire type as if it were unknown, prost refuses it; and
