@@ -9,7 +9,7 @@ use super::*;
 use crate::matrix::Suite;
 use crate::results::sample;
 
-const ROW: &str = r#"[[platform]]
+pub const ROW: &str = r#"[[platform]]
 name = "linux-amd64"
 triple = "x86_64-unknown-linux-gnu"
 os = "linux"
