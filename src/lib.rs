@@ -4,6 +4,7 @@
 
 pub mod bbolt;
 pub mod clock;
+pub mod go_words;
 #[cfg(feature = "server")]
 pub mod log;
 pub mod release;

@@ -26,6 +26,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::clock::{Clock, SystemClock};
+use crate::go_words::go_words;
 
 const WRITTEN_PER_SECOND: u32 = 100;
 
@@ -98,15 +99,6 @@ pub fn early(level: &'static str, caller: &str, message: &str, (name, value): (&
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-fn words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".into(),
-        io::ErrorKind::PermissionDenied => "permission denied".into(),
-        io::ErrorKind::IsADirectory => "is a directory".into(),
-        _ => error.to_string(),
-    }
-}
-
 enum Sink {
     Stderr,
     Stdout,
@@ -121,7 +113,7 @@ impl Sink {
             Output::File(path) => {
                 let file = OpenOptions::new().create(true).append(true).open(path);
                 Sink::File(file.map_err(|error| {
-                    io::Error::new(error.kind(), format!("open sink {path:?}: open {}: {}", path.display(), words(&error)))
+                    io::Error::new(error.kind(), format!("open sink {path:?}: open {}: {}", path.display(), go_words(&error)))
                 })?)
             }
         })

@@ -24,6 +24,7 @@ mod value;
 pub use gates::{GATES, Gate, Gates, Stage};
 pub use resolve::{AutoCompaction, Config, InitialCluster, Keepalive};
 
+use crate::go_words::go_words;
 use crate::log::Notice;
 use settings::Settings;
 
@@ -78,10 +79,7 @@ fn load(mut settings: Settings, env: &[(String, String)]) -> Result<(Settings, V
         env::read(env, &mut settings, &mut notices)?;
         return Ok((settings, notices));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("open {path}: no such file or directory"),
-        _ => format!("open {path}: {error}"),
-    })?;
+    let text = std::fs::read_to_string(path).map_err(|error| format!("open {path}: {}", go_words(&error)))?;
     let text_of =
         Notice { is_warning: false, text: "settings come from the configuration file alone".to_owned(), subject: path.to_owned() };
     notices.push(text_of);

@@ -10,6 +10,7 @@
 //! when it is known to be empty.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,8 +18,12 @@ use super::gates::Gates;
 use super::settings::Settings;
 use super::value::read_span;
 use super::{Notice, check};
+use crate::go_words::go_words;
 use crate::log::{self, Level, Output};
 use crate::url::Url;
+
+/// There is no such file, in numbers of Unix and of Windows.
+const ENOENT: i32 = 2;
 
 /// Everything a member is told from outside, resolved.
 #[derive(Clone, Debug)]
@@ -242,7 +247,7 @@ fn resolve_log(settings: &Settings) -> Result<log::Options, String> {
         return Err("--log-outputs requires a single file path when --log-rotate-config-json is defined".to_owned());
     }
     if names.is_empty() && settings.is_set("log-outputs") && !settings.is_from_file {
-        return Err("open sink \"\": open : no such file or directory".to_owned());
+        return Err(format!("open sink \"\": open : {}", go_words(&io::Error::from_raw_os_error(ENOENT))));
     }
     if names.len() > 1 && names.iter().any(|name| name == "default") {
         return Err("multi logoutput for \"default\" is not supported yet".to_owned());

@@ -13,6 +13,7 @@ use tokio::process::Command;
 use super::{Failure, get::bytes, interrupt::Interrupt, log, number, session::Session};
 use crate::{
     client::recipes::{mutex::Mutex, session},
+    go_words::go_words,
     print::Answer,
     wire::etcdserverpb::RangeRequest,
 };
@@ -83,8 +84,7 @@ async fn run(exec: &[OsString], key: &[u8], revision: i64) -> Result<(), Failure
         let name = exec[0].to_string_lossy();
         Failure::general(match error.kind() {
             std::io::ErrorKind::NotFound if !name.contains('/') => format!("exec: {name:?}: executable file not found in $PATH"),
-            std::io::ErrorKind::NotFound => format!("fork/exec {name}: no such file or directory"),
-            _ => format!("fork/exec {name}: {error}"),
+            _ => format!("fork/exec {name}: {}", go_words(&error)),
         })
     })?;
     match status.code() {

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     client::{Error, snapshot::Pieces},
+    go_words::go_words,
     print::text,
 };
 
@@ -63,7 +64,7 @@ impl Snapshot {
         if let Err(error) = std::fs::remove_file(&part)
             && error.kind() != io::ErrorKind::NotFound
         {
-            log::warn("the partial file could not be removed", &[("path", &part), ("error", &in_go_words(&error))]);
+            log::warn("the partial file could not be removed", &[("path", &part), ("error", &go_words(&error))]);
         }
         let version = saved.map_err(Failure::interrupted)?;
         say(format_args!("Snapshot saved at {path}"))?;
@@ -93,7 +94,7 @@ impl Save<'_> {
     async fn run(&self) -> Result<String, String> {
         let (path, part) = (self.path, self.part);
         let client = self.session.client().await.map_err(Failure::into_message)?;
-        let mut file = create(Path::new(part)).map_err(|e| format!("could not open {part} (open {part}: {})", in_go_words(&e)))?;
+        let mut file = create(Path::new(part)).map_err(|e| format!("could not open {part} (open {part}: {})", go_words(&e)))?;
         log::info("created temporary db file", &[("path", part)]);
         let began = self.session.now();
         let pieces = self.in_time(client.snapshot()).await.map_err(|e| e.to_string())?;
@@ -104,7 +105,7 @@ impl Save<'_> {
         if !snapshot_file::has_digest(fetched.bytes) {
             return Err(format!("sha256 checksum not found [bytes: {}]", fetched.bytes));
         }
-        file.sync_all().map_err(|e| format!("could not fsync snapshot: sync {part}: {}", in_go_words(&e)))?;
+        file.sync_all().map_err(|e| format!("could not fsync snapshot: sync {part}: {}", go_words(&e)))?;
         drop(file);
         let took = text::duration(self.session.now().saturating_sub(began));
         let size = text::size(fetched.bytes);
@@ -114,8 +115,8 @@ impl Save<'_> {
         let verified = read_back.verify().map_err(unverified)?;
         log::info("verified snapshot", &[("revision", &verified.revision.to_string()), ("total-keys", &verified.keys.to_string())]);
         let renamed = if Path::new(path).is_dir() { Err(io::ErrorKind::AlreadyExists.into()) } else { std::fs::rename(part, path) };
-        renamed.map_err(|e| format!("could not rename {part} to {path} (rename {part} {path}: {})", in_go_words(&e)))?;
-        sync_directory_of(Path::new(path)).map_err(|e| format!("could not sync the directory of {path}: {}", in_go_words(&e)))?;
+        renamed.map_err(|e| format!("could not rename {part} to {path} (rename {part} {path}: {})", go_words(&e)))?;
+        sync_directory_of(Path::new(path)).map_err(|e| format!("could not sync the directory of {path}: {}", go_words(&e)))?;
         log::info("saved", &[("path", path)]);
         Ok(fetched.version)
     }
@@ -128,7 +129,7 @@ impl Save<'_> {
         );
         let mut fetched = Fetched::default();
         while let Some(piece) = self.in_time(pieces.next()).await.map_err(|e| e.to_string())? {
-            file.write_all(&piece.blob).map_err(|e| format!("write {}: {}", self.part, in_go_words(&e)))?;
+            file.write_all(&piece.blob).map_err(|e| format!("write {}: {}", self.part, go_words(&e)))?;
             if fetched.bytes == 0 {
                 fetched.version = piece.version;
                 bar.set_length(piece.remaining_bytes + piece.blob.len() as u64);
@@ -165,14 +166,4 @@ fn create(path: &Path) -> io::Result<File> {
 fn sync_directory_of(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
-}
-
-/// `no such file or directory`, where Rust says `No such file or directory (os error 2)`.
-fn in_go_words(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error ").next().unwrap_or_default();
-    match error.kind() {
-        io::ErrorKind::AlreadyExists => "file exists".into(),
-        _ => text.chars().take(1).flat_map(char::to_lowercase).chain(text.chars().skip(1)).collect(),
-    }
 }

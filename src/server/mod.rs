@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AutoCompaction, Config};
+use crate::go_words::go_words;
 use crate::http::guard::Guard;
 use crate::http::{Pages, peer};
 use crate::log;
@@ -56,7 +57,7 @@ pub enum Error {
     #[error(transparent)]
     Node(#[from] node::StartError),
     /// The second half is in the words of etcd's own line, which harnesses look for.
-    #[error("cannot listen on {url} (--{flag}): listen tcp {}: bind: {}", url.address, words(source))]
+    #[error("cannot listen on {url} (--{flag}): listen tcp {}: bind: {}", url.address, go_words(source))]
     Listen { url: Url, flag: &'static str, source: std::io::Error },
     #[error("{0}")]
     Proxy(&'static str),
@@ -64,15 +65,6 @@ pub enum Error {
     Panicked,
     #[error("cannot start a runtime thread: {0}")]
     Runtime(std::io::Error),
-}
-
-fn words(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => "address already in use".into(),
-        std::io::ErrorKind::AddrNotAvailable => "cannot assign requested address".into(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-        _ => error.to_string(),
-    }
 }
 
 /// Bytes of current values kept ready in memory (D4). Where a process can address 2 or 3 GiB, all budgets together stay below 256 MiB.

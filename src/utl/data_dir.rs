@@ -17,7 +17,8 @@ use std::{
     time::Duration,
 };
 
-use super::database::{wait_for_lock, words};
+use super::database::wait_for_lock;
+use crate::go_words::go_words;
 use crate::storage::rocks::{self, RocksEngine};
 
 pub struct DataDir {
@@ -33,7 +34,7 @@ impl DataDir {
     /// Takes the directory for this process.
     pub fn take(path: &Path, timeout: Option<Duration>) -> Result<DataDir, String> {
         let db = member(path).join("db");
-        std::fs::metadata(&db).map_err(|error| format!("stat {}: {}", db.display(), words(&error)))?;
+        std::fs::metadata(&db).map_err(|error| format!("stat {}: {}", db.display(), go_words(&error)))?;
         let lock = lock(&member(path), timeout)?;
         Ok(DataDir { path: path.to_owned(), _lock: lock })
     }
@@ -62,7 +63,7 @@ pub fn go_database(data_dir: &Path) -> Option<PathBuf> {
 pub fn lock(member: &Path, timeout: Option<Duration>) -> Result<File, String> {
     let path = member.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| format!("open {}: {}", path.display(), words(&error)))?;
+    let file = file.map_err(|error| format!("open {}: {}", path.display(), go_words(&error)))?;
     wait_for_lock(&path, timeout, || file.try_lock())?;
     Ok(file)
 }

@@ -20,6 +20,7 @@ use crate::{
     bbolt::{self, Database, Prefix, ReadAt},
     cli::Failure,
     clock::{Clock, SystemClock},
+    go_words::go_words,
 };
 
 const DIGEST_BYTES: u64 = 32;
@@ -37,18 +38,7 @@ pub struct DatabaseFile {
 
 /// Fails as etcd does if there is nothing at the path.
 pub fn check_exists(path: &Path) -> Result<(), Failure> {
-    std::fs::metadata(path).map(drop).map_err(|error| Failure::general(format!("stat {}: {}", path.display(), words(&error))))
-}
-
-/// What went wrong, in the words of Go's library where it has any.
-pub fn words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".into(),
-        io::ErrorKind::PermissionDenied => "permission denied".into(),
-        io::ErrorKind::IsADirectory => "is a directory".into(),
-        io::ErrorKind::NotADirectory => "not a directory".into(),
-        _ => error.to_string(),
-    }
+    std::fs::metadata(path).map(drop).map_err(|error| Failure::general(format!("stat {}: {}", path.display(), go_words(&error))))
 }
 
 /// Waits for a lock, for ever if there is no timeout; `try_lock` is asked again and again.
@@ -60,7 +50,7 @@ pub fn wait_for_lock(path: &Path, timeout: Option<Duration>, try_lock: impl Fn()
             Ok(()) => return Ok(()),
             // Some network file systems have no locks.
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(format!("lock {}: {}", path.display(), words(&error))),
+            Err(TryLockError::Error(error)) => return Err(format!("lock {}: {}", path.display(), go_words(&error))),
             Err(TryLockError::WouldBlock) if timeout.is_some_and(|timeout| clock.now() - start >= timeout) => {
                 return Err(format!("timeout: {} is in use by another process, which was waited for (--timeout)", path.display()));
             }
@@ -71,7 +61,7 @@ pub fn wait_for_lock(path: &Path, timeout: Option<Duration>, try_lock: impl Fn()
 
 impl DatabaseFile {
     pub fn open(path: &Path, timeout: Option<Duration>) -> Result<DatabaseFile, Failure> {
-        let failed = |what: &str, error: &io::Error| Failure::general(format!("{what} {}: {}", path.display(), words(error)));
+        let failed = |what: &str, error: &io::Error| Failure::general(format!("{what} {}: {}", path.display(), go_words(error)));
         let file = File::open(path).map_err(|error| failed("open", &error))?;
         let metadata = file.metadata().map_err(|error| failed("stat", &error))?;
         if metadata.is_dir() {

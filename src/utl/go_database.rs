@@ -18,9 +18,10 @@ use std::{
     time::Duration,
 };
 
-use super::database::{wait_for_lock, words};
+use super::database::wait_for_lock;
 use crate::{
     bbolt::{Bucket, Database, Item, Prefix, Sizer},
+    go_words::go_words,
     storage::Keyspace,
     wal::{FileSystem, RealFileSystem},
 };
@@ -42,7 +43,7 @@ pub struct MetaRow<'a> {
 impl GoDatabase {
     /// Takes the file for this process, and looks at every page of it.
     pub fn take(path: &Path, timeout: Option<Duration>) -> Result<GoDatabase, String> {
-        let failed = |what: &str, error: &io::Error| format!("{what} {}: {}", path.display(), words(error));
+        let failed = |what: &str, error: &io::Error| format!("{what} {}: {}", path.display(), go_words(error));
         let file = File::options().read(true).write(true).open(path).map_err(|error| failed("open", &error))?;
         wait_for_lock(path, timeout, || file.try_lock())?;
         let damaged = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -82,9 +83,9 @@ impl GoDatabase {
             // No open file can be replaced there.
             drop(self.database);
         }
-        RealFileSystem.rename(&staged, &self.path).map_err(|error| format!("rename {}: {}", staged.display(), words(&error)))?;
+        RealFileSystem.rename(&staged, &self.path).map_err(|error| format!("rename {}: {}", staged.display(), go_words(&error)))?;
         // Crash: the new file, whole, or the old one; the directory is synced next, before it is called done.
-        RealFileSystem.sync_dir(dir).map_err(|error| format!("sync {}: {}", dir.display(), words(&error)))?;
+        RealFileSystem.sync_dir(dir).map_err(|error| format!("sync {}: {}", dir.display(), go_words(&error)))?;
         Ok(written)
     }
 
@@ -101,7 +102,7 @@ impl GoDatabase {
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600); // DIR-1
-        let failed = |error: &io::Error| format!("write {}: {}", staged.display(), words(error));
+        let failed = |error: &io::Error| format!("write {}: {}", staged.display(), go_words(error));
         let file = options.open(staged).map_err(|error| failed(&error))?;
         let mut writer = plan.writer(BufWriter::with_capacity(WRITE_BYTES, file));
         self.each(change, &mut |call| {

@@ -12,7 +12,7 @@ use super::Finding;
 use super::source::{Source, is_word, places};
 
 /// Free to all: they import nothing themselves.
-const FREE: &[&str] = &["wire", "clock", "metrics", "release", "log", "url"];
+const FREE: &[&str] = &["wire", "clock", "metrics", "release", "go_words", "log", "url"];
 
 /// A room and the rooms it may import besides the free ones.
 struct Room {
@@ -36,6 +36,7 @@ const PLAN: &[Room] = &[
     room("clock", &[]),
     room("metrics", &[]),
     room("release", &[]),
+    room("go_words", &[]),
     room("log", &[]),
     room("url", &[]),
     room("tls", &[]),

@@ -17,15 +17,13 @@ use std::{
 use super::{group::Group, progress::Progress, stage::Stage};
 use crate::{
     cli::{Failure, number},
+    go_words::go_words,
     state_machine::snapshot::{ImportChanges, Position, import},
     storage::{
         Engine,
         rocks::{self, RocksEngine},
     },
-    utl::{
-        Settings,
-        database::{DatabaseFile, words},
-    },
+    utl::{Settings, database::DatabaseFile},
     wire::raftpb::ConfState,
 };
 
@@ -152,5 +150,5 @@ impl Restore {
 
 /// An error of the file system, with the path.
 pub fn failed(what: &str, path: &Path, error: &std::io::Error) -> String {
-    format!("{what} {}: {}", path.display(), words(error))
+    format!("{what} {}: {}", path.display(), go_words(error))
 }
