@@ -85,7 +85,7 @@ pub fn given_out(row: &Row, scope: &Scope, server: &[u8], archive: Hashed) -> Re
         println!("not filed: the server does not name {commit}, which is checked out: verify it on its own commit");
     } else if build.archive.as_ref() != Some(&archive) {
         let record = results::evidence(&place::checkout(), &build)?;
-        let run = Run { archive: Some(archive), finished: results::now(), repeat: None, ..build };
+        let run = Run { archive: Some(archive), repeat: None, ..build };
         println!("filed with its archive: {}", results::save(&place::checkout(), run, &record)?.1.display());
     }
     Ok(())

@@ -143,6 +143,9 @@ enum Command {
         /// The programs need not run on the oldest system that their row promises
         #[arg(long)]
         any_floor: bool,
+        /// Fail where nothing here could start an archive's programs, in place of saying so
+        #[arg(long)]
+        must_start: bool,
     },
     /// Write the support page from the matrix and the results on file
     Table {
@@ -256,9 +259,9 @@ fn run(command: Command) -> Result<()> {
             let failed: Vec<String> = failed.into_iter().filter(|name| !name.is_empty()).collect();
             if complete { dist::are_complete(&matrix()?, &folder, &failed) } else { Ok(()) }
         }
-        Command::Verify { files, any_floor } => {
+        Command::Verify { files, any_floor, must_start } => {
             let floor = if any_floor { dist::Floor::Any } else { dist::Floor::Promised };
-            offered::files(&files)?.iter().try_for_each(|file| dist::verify(file, floor))
+            offered::files(&files)?.iter().try_for_each(|file| dist::verify(file, floor, must_start))
         }
         Command::Table { check: false, .. } => page::table(),
         Command::Table { of: Some(commit), notes: Some(notes), .. } => page::check_release(&commit, &notes),

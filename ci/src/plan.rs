@@ -66,6 +66,7 @@ const DIFFERING: &[&str] = &[
     "src/ctl/interrupt.rs",
     "src/ctl/snapshot.rs",
     "src/ctl/words.rs",
+    "src/go_words.rs",
     "src/metrics/process.rs",
     "src/node/pipeline/",
     "src/node/space.rs",

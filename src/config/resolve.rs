@@ -434,7 +434,7 @@ mod tests {
             ("--compact-hash-check-time=0s", "--compact-hash-check-time must be >0 (set to 0s)"),
             ("--auto-compaction-mode=", "undefined auto-compaction-mode"),
             ("--auto-compaction-retention=-5", "error parsing CompactionRetention: time: missing unit in duration \"-5\""),
-            ("--log-outputs=", "open sink \"\": open : no such file or directory"),
+            ("--log-outputs=", &format!("open sink \"\": open : {}", go_words(&io::Error::from_raw_os_error(ENOENT)))),
             ("--max-learners=-1", "membership: too many learner members in cluster"),
             ("--auth-token=foo", "auth: invalid auth options"),
             (

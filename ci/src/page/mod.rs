@@ -118,32 +118,42 @@ fn findings(checkout: &Path, facts: &Facts, standing_for: Option<&str>, binding:
         let (bound, unbound): (Vec<Suite>, Vec<Suite>) =
             Suite::of_tier(row.tier()).iter().partition(|suite| binding(row.tier()).contains(suite));
         findings.extend(proof.lies_of(row, &bound).into_iter().map(|lie| format!("{}: {lie}", facts.matrix.place(&row.tier))));
+        findings.extend(proof.paid(row).into_iter().map(|lie| format!("{}: {lie}", facts.matrix.place(&row.tier))));
         rest.extend(proof.lies_of(row, &unbound));
+        let is_bound = |suite: &Suite| unbound.is_empty() || bound.contains(suite);
+        let comes_after = |later: &str, commit: &str| git::is_ancestor(commit, later) && !git::is_same_source(commit, later);
+        for (suite, what) in turned_back(&proof, &facts.runs, comes_after) {
+            if is_bound(&suite) { findings.push(what) } else { rest.push(what) }
+        }
         for skip in &row.skips {
             let overdue = skip.get_ref().overdue(&results::now());
             findings.extend(overdue.map(|what| format!("{}: {} {what}", facts.matrix.place(skip), row.name())));
         }
-        findings.extend(turned_back(&proof, &facts.runs));
         let Some(commit) = standing_for else { continue };
         for run in proof.suites.iter().flat_map(|(_, standing)| standing.runs()).filter(|run| !git::is_same_source(&run.commit, commit)) {
             let what = format!("{}/{}: it is about {}, not about {commit}", run.row, run.stem(), run.commit);
-            if unbound.is_empty() || bound.contains(&run.suite) { findings.push(what) } else { rest.push(what) }
+            if is_bound(&run.suite) { findings.push(what) } else { rest.push(what) }
         }
     }
     (findings, rest)
 }
 
 /// Suites that pass on a commit and failed on one that came after it: the newest run is of the older sources then.
-fn turned_back(proof: &Proof<'_>, runs: &[Run]) -> Vec<String> {
+fn turned_back(proof: &Proof<'_>, runs: &[Run], comes_after: impl Fn(&str, &str) -> bool) -> Vec<(Suite, String)> {
+    let counts = |run: &&Run| run.is_whole && !run.is_dirty;
     let mut found = Vec::new();
     for passed in proof.suites.iter().filter_map(|(_, standing)| standing.runs().first().copied()) {
-        let is_red = |run: &&Run| {
-            let is_of_it = (&run.row, run.suite) == (&passed.row, passed.suite) && run.is_whole && !run.is_dirty;
-            is_of_it && !run.has_passed() && run.commit != passed.commit && git::is_ancestor(&passed.commit, &run.commit)
+        let of_it = || runs.iter().filter(counts).filter(|run| (&run.row, run.suite) == (&passed.row, passed.suite));
+        let is_last = |run: &Run| {
+            let is_again = |other: &&Run| (&other.commit, other.partition) == (&run.commit, run.partition);
+            !of_it().filter(is_again).any(|other| other.finished > run.finished)
         };
-        if let Some(red) = runs.iter().find(is_red) {
-            let (row, suite) = (&passed.row, passed.suite.word());
-            found.push(format!("{row}: `{suite}` counts on {}, and failed on {}, which came after it", passed.commit, red.commit));
+        if let Some(red) = of_it().find(|run| !run.has_passed() && is_last(run) && comes_after(&run.commit, &passed.commit)) {
+            let (row, word) = (&passed.row, passed.suite.word());
+            found.push((
+                passed.suite,
+                format!("{row}: `{word}` counts on {}, and failed on {}, which came after it", passed.commit, red.commit),
+            ));
         }
     }
     found

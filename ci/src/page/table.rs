@@ -165,7 +165,8 @@ pub fn processors(matrix: &Matrix) -> String {
 /// The notes of a release: what it was not held back by, which a reader should know.
 pub fn notes(rest: &[String]) -> String {
     if rest.is_empty() {
-        return "Every suite that the tiers promise passes on these sources, or is skipped with its reason in Documentation/platforms.md.\n".into();
+        return "Every suite that the tiers promise passes on these sources, or is skipped with its reason in platforms/README.md.\n"
+            .into();
     }
     let lines: String = rest.iter().map(|what| format!("- {what}\n")).collect();
     format!("What the tiers promise and these sources do not show:\n\n{lines}")

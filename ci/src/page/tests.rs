@@ -39,6 +39,31 @@ fn the_page_tells_what_is_declared_proven_and_by_what() {
 }
 
 #[test]
+fn an_older_commit_does_not_outdo_a_later_failure() {
+    let of = |commit: &str, day: u32, failed| {
+        let run = sample::run("linux-riscv64", Suite::Start, &format!("2026-11-{day}T18:00:00Z"));
+        Run { commit: commit.repeat(40), ..run }.sealed(&sample::record(3, failed))
+    };
+    let said = |runs: Vec<Run>| {
+        let matrix = Matrix::parse(MATRIX).unwrap();
+        let proof = Proof::of(&matrix.rows[0], &runs);
+        turned_back(&proof, &runs, |later, commit| later > commit).into_iter().map(|(_, what)| what).collect::<String>()
+    };
+    let wanted = format!("linux-riscv64: `start` counts on {}, and failed on {}, which came after it", "a".repeat(40), "b".repeat(40));
+    assert_eq!(said(vec![of("b", 24, 1), of("a", 25, 0)]), wanted);
+    assert_eq!(said(vec![of("b", 24, 1), of("b", 25, 0), of("a", 26, 0)]), "", "it was run again, and passed");
+    assert_eq!(said(vec![of("a", 24, 1), of("b", 25, 0)]), "", "the later commit counts");
+}
+
+#[test]
+fn a_result_of_a_day_to_come_is_a_finding() {
+    let mut facts = facts(&[(Suite::Build, 0)]);
+    facts.runs[0].finished = "9999-01-01T00:00:00Z".into();
+    let said = findings(Path::new("/"), &facts, None, Suite::of_tier).0;
+    assert!(said.iter().any(|what| what.ends_with("it ended on 9999-01-01T00:00:00Z, which is not yet")), "{said:?}");
+}
+
+#[test]
 fn a_release_is_held_back_as_the_policy_says_and_tells_the_rest() {
     let text = fs::read_to_string(place::checkout().join(matrix::FILE)).unwrap();
     let matrix = || Matrix::parse(&text).unwrap();

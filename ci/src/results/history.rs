@@ -9,7 +9,7 @@
 //!
 //! Reads: the history of what is checked out. A shallow checkout remembers less, and finds less.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{FOLDER, Run};
@@ -38,26 +38,21 @@ fn is_superseded(was: &Run, run: &Run) -> bool {
     is_of_it && is_in_its_place && !run.is_dirty && run.finished > was.finished
 }
 
-/// Results that were changed or deleted since they were filed, each with what it was before that.
-fn changed(checkout: &Path) -> Vec<(String, Option<String>)> {
+/// Results that were changed or deleted since they were filed, each with what it was before the first time.
+fn changed(checkout: &Path) -> BTreeMap<String, Option<String>> {
     let show = |revision: &str, path: &str| text(checkout, &["show", &format!("{revision}:{path}")]);
     let is_result = |path: &&str| path.ends_with(".json");
-    let mut found = Vec::new();
-    // Uncommitted, and then from the newest commit back: what counts is how a file was before the first change that is met.
-    let mut seen = BTreeSet::new();
+    // From the newest change, which may not be committed yet, back to the first, which is the one that stays.
     let now = text(checkout, &["diff", "--no-renames", "--diff-filter=MD", "--name-only", "HEAD", "--", FOLDER]).unwrap_or_default();
-    for path in now.lines().filter(is_result) {
-        seen.insert(path.to_owned());
-        found.push((path.to_owned(), show("HEAD", path)));
-    }
+    let mut found: BTreeMap<_, _> = now.lines().filter(is_result).map(|path| (path.to_owned(), show("HEAD", path))).collect();
     // A merge is compared with each of its parents, and none is left out because another one says the same.
     let log = ["log", "-m", "--full-history", "--no-renames", "--diff-filter=MD", "--format=parents %P", "--name-only", "--", FOLDER];
     let mut parents = Vec::new();
     for line in text(checkout, &log).unwrap_or_default().lines() {
         match line.strip_prefix("parents ") {
             Some(hashes) => parents = hashes.split(' ').map(str::to_owned).collect(),
-            None if is_result(&line) && seen.insert(line.to_owned()) => {
-                found.push((line.to_owned(), parents.iter().find_map(|parent| show(parent, line))));
+            None if is_result(&line) => {
+                found.insert(line.to_owned(), parents.iter().find_map(|parent| show(parent, line)));
             }
             None => {}
         }
@@ -185,6 +180,31 @@ mod tests {
         repository.git(&["switch", "-q", "--orphan", "other"]);
         repository.git(&["commit", "-q", "--allow-empty", "--message", "other"]);
         repository.git(&["merge", "-q", "--strategy", "ours", "--allow-unrelated-histories", "--message", "merge", "first"]);
+        assert_eq!(repository.said(), wanted);
+    }
+
+    #[test]
+    fn neither_a_merge_nor_a_second_change_hides_the_first() {
+        let wanted = format!("{FIRST}: it was changed after it was filed");
+        let change = |repository: &Repository, passed| {
+            fs::remove_file(repository.0.join(FIRST)).unwrap();
+            let run = sample::run("linux-amd64", Suite::Unit, "2026-11-24T18:00:00Z");
+            results::save(&repository.0, run, &sample::record(passed, 0)).unwrap();
+        };
+        let repository = Repository::new("merged-change");
+        repository.git(&["branch", "other"]);
+        change(&repository, 4);
+        repository.commit();
+        repository.git(&["switch", "-q", "other"]);
+        repository.git(&["commit", "-q", "--allow-empty", "--message", "other"]);
+        repository.git(&["switch", "-q", "-"]);
+        repository.git(&["merge", "-q", "--no-ff", "--message", "merge", "other"]);
+        assert_eq!(repository.said(), wanted);
+        // Written down in another form, which says the same.
+        let text = fs::read_to_string(repository.0.join(FIRST)).unwrap();
+        fs::write(repository.0.join(FIRST), text + "\n").unwrap();
+        assert_eq!(repository.said(), wanted);
+        repository.commit();
         assert_eq!(repository.said(), wanted);
     }
 

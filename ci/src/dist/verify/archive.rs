@@ -17,7 +17,7 @@ use crate::run::release;
 use crate::runner::Runner;
 use crate::{build, place};
 
-pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Result<()> {
+pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor, must_start: bool) -> Result<()> {
     let name = path.file_name().context("an archive has a name")?.to_string_lossy().into_owned();
     let (row, is_whole) = row_of(matrix, &name)?;
     let scope = Scope::of(!is_whole)?;
@@ -47,9 +47,10 @@ pub fn verify(matrix: &Matrix, path: &Path, sha256: String, floor: Floor) -> Res
     let runner = match Runner::of(row) {
         Ok(runner) => runner,
         Err(reason) => {
-            ensure!(row.runner.kind == RunnerKind::None, "{reason:#}");
+            ensure!(row.runner.kind == RunnerKind::None && !must_start, "{reason:#}");
             println!("{name}: complete, but not started: {reason:#}");
-            let server = programs.iter().find(|program| is_whole && program.path == format!("{stem}/{}", row.executable("etcd")));
+            let is_kept = is_whole && fault.is_none();
+            let server = programs.iter().find(|program| is_kept && program.path == format!("{stem}/{}", row.executable("etcd")));
             return server.map_or(Ok(()), |server| build::given_out(row, &scope, &server.bytes, Hashed { name, sha256 }));
         }
     };

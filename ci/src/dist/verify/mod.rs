@@ -30,7 +30,8 @@ pub enum Floor {
     Any,
 }
 
-pub fn verify(path: &Path, floor: Floor) -> Result<()> {
+/// `must_start`: programs that nothing here could start are not enough.
+pub fn verify(path: &Path, floor: Floor, must_start: bool) -> Result<()> {
     // Steps run in folders of their own.
     let path = &path.canonicalize().with_context(|| format!("failed to open {}", path.display()))?;
     let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
@@ -42,6 +43,6 @@ pub fn verify(path: &Path, floor: Floor) -> Result<()> {
         Some("deb") => deb::verify(path),
         Some("rpm" | "apk") => listing::verify(path),
         _ if name.ends_with("-src.tar.gz") => source::verify(path),
-        _ => archive::verify(&Matrix::load(&place::checkout())?, path, sha256, floor),
+        _ => archive::verify(&Matrix::load(&place::checkout())?, path, sha256, floor, must_start),
     }
 }
