@@ -38,7 +38,10 @@ pub fn is_here() -> bool {
         let zig = Step::new(place::python_tools().join("python")).args(["-m", "ziglang", "version"]);
         says(zig, PACKAGES[0]) && says(Step::new(tool()).args(["--version"]), PACKAGES[1])
     };
-    CAN_BE_HERE && (IS_HERE.get().is_some() || (asked() && IS_HERE.set(()).is_ok()))
+    if CAN_BE_HERE && IS_HERE.get().is_none() && asked() {
+        IS_HERE.get_or_init(|| ());
+    }
+    IS_HERE.get().is_some()
 }
 
 pub fn prepare(recipe: &mut Recipe, rustflags: &mut Vec<String>) -> Result<()> {
