@@ -87,10 +87,12 @@ pub fn changed_since(commit: &str) -> Result<Vec<String>> {
 
 /// The text of a file in every commit that changed it, the newest first; nothing outside of a checkout of git.
 pub fn versions(checkout: &Path, path: &str) -> Vec<String> {
-    let text = |words: &[&str]| {
-        let done = git(words).command(checkout).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-        done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
-    };
-    let commits = text(&["log", "--format=%H", "--", path]).unwrap_or_default();
-    commits.lines().filter_map(|commit| text(&["show", &format!("{commit}:{path}")])).collect()
+    let commits = text(checkout, &["log", "--format=%H", "--", path]).unwrap_or_default();
+    commits.lines().filter_map(|commit| text(checkout, &["show", &format!("{commit}:{path}")])).collect()
+}
+
+/// What git says in a checkout; nothing where it fails.
+pub fn text(checkout: &Path, words: &[&str]) -> Option<String> {
+    let done = git(words).command(checkout).stdin(Stdio::null()).output().ok()?;
+    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{FOLDER, Run};
-use crate::shell::Step;
+use crate::git::text;
 
 /// Why the folder is not what its history says; nothing outside of a checkout of git.
 pub fn findings(checkout: &Path, runs: &[Run], is_row: impl Fn(&str) -> bool) -> Vec<String> {
@@ -60,11 +60,6 @@ fn changed(checkout: &Path) -> BTreeMap<String, Option<String>> {
     found
 }
 
-fn text(checkout: &Path, words: &[&str]) -> Option<String> {
-    let done = Step::new("git").args(words).command(checkout).stdin(std::process::Stdio::null()).output().ok()?;
-    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -73,6 +68,7 @@ mod tests {
     use super::*;
     use crate::matrix::Suite;
     use crate::results::{self, sample};
+    use crate::shell::Step;
 
     /// A repository with one failed and, if asked, one later result of a suite, committed one by one.
     struct Repository(PathBuf);
